@@ -1,0 +1,83 @@
+package details
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// log writes the line of one request. Whatever the caller or Google sent is an
+// attribute's value, which slog's handlers quote: no line can be forged.
+func (s *service) log(r *http.Request, level slog.Level, x *exchange, bytes int, took time.Duration, err error) {
+	switch {
+	case x.status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	case x.status >= http.StatusBadRequest && x.status != statusCallerGone:
+		level = slog.LevelWarn
+	}
+	ctx := r.Context()
+	if !s.Logger.Enabled(ctx, level) {
+		return
+	}
+
+	attrs := make([]slog.Attr, 0, 12)
+	attrs = append(attrs,
+		slog.String("method", clip(r.Method)),
+		slog.String("path", clip(r.URL.Path)),
+		slog.Int("status", x.status),
+		slog.Int("bytes", bytes),
+		slog.Float64("ms", milliseconds(took)),
+	)
+	if id := r.Header.Get("X-Request-Id"); id != "" {
+		attrs = append(attrs, slog.String("request_id", clip(id)))
+	}
+	if id := traceID(r.Header); id != "" {
+		attrs = append(attrs, slog.String("trace_id", clip(id)))
+	}
+	if x.tries > 0 {
+		attrs = append(attrs,
+			slog.Int("upstream_status", x.upstream.StatusCode),
+			slog.Float64("upstream_ms", milliseconds(x.upstream.Duration)),
+			slog.Int("tries", x.tries),
+		)
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+		if cause := errors.Unwrap(err); cause != nil { // the network's or the decoder's words, which no caller is shown
+			attrs = append(attrs, slog.String("cause", clip(cause.Error())))
+		}
+	}
+	s.Logger.LogAttrs(ctx, level, "request", attrs...)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// clip bounds what a caller can put into one log line.
+func clip(s string) string {
+	const limit = 256
+	if len(s) <= limit {
+		return s
+	}
+
+	return s[:limit] + "…"
+}
+
+// traceID is the id of the trace that the request belongs to, from B3's
+// headers or from W3C's traceparent; "" without them.
+func traceID(h http.Header) string {
+	if id := h.Get("X-B3-Traceid"); id != "" {
+		return id
+	}
+	if id, _, ok := strings.Cut(h.Get("B3"), "-"); ok { // traceid-spanid-sampled-parent; a lone 0, 1 or d has no id
+		return id
+	}
+	if _, rest, ok := strings.Cut(h.Get("Traceparent"), "-"); ok { // version-traceid-parentid-flags
+		id, _, _ := strings.Cut(rest, "-")
+
+		return id
+	}
+
+	return ""
+}
