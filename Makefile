@@ -36,6 +36,10 @@ ARGS ?=
 # The modules of this repository: the service, and the tests of the manifests, whose Kubernetes and Istio dependencies stay out of it.
 MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod deploy/test/go.mod)))
 
+# cmd/details holds a profile (default.pgo), for which the go command compiles everything that program imports, the standard
+# library included, once more: worth it for what ships and what is measured, not for the rest.
+NO_PGO := -pgo=off
+
 GO_LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
@@ -49,7 +53,7 @@ demo: ## Show both ways out, HTTPS and TLS origination, offline (ONCE=1: end by 
 
 .PHONY: run
 run: ## Run the service from source, on port 9080 (ARGS=--help: the settings)
-	@go run ./cmd/details $(ARGS)
+	@go run $(NO_PGO) ./cmd/details $(ARGS)
 
 .PHONY: build
 build: ## Build static, stripped binaries of the service and of the emulator into bin/
@@ -57,11 +61,10 @@ build: ## Build static, stripped binaries of the service and of the emulator int
 
 ##@ Check
 
-# -pgo=off: cmd/details holds a profile, and `go test` would compile each package it imports, standard library included, a
-# second time for that one program. -race needs a C compiler.
+# -race needs a C compiler.
 .PHONY: test
 test: ## Run every test of the service, with the race detector (TESTFLAGS=… for more)
-	go test -race -pgo=off $(TESTFLAGS) ./...
+	go test -race $(NO_PGO) $(TESTFLAGS) ./...
 
 # -count=1: the test cache does not see the manifests, which lie outside the test module.
 .PHONY: test-manifests
@@ -77,7 +80,7 @@ lint: lint-go lint-workflows lint-shell ## Run every linter: Go, go.mod, workflo
 
 .PHONY: lint-go
 lint-go:
-	@set -e; for module in $(MODULES); do \
+	@set -e; export GOFLAGS="$$(go env GOFLAGS) $(NO_PGO)"; for module in $(MODULES); do \
 		echo "lint-go: $$module"; \
 		(cd $$module && go vet ./... && go mod tidy -diff && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...); \
 	done
@@ -102,15 +105,15 @@ fmt: ## Format the Go code as the linter wants it
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (1m)
 	@set -eo pipefail; \
-	targets=$$(go test -list '^Fuzz' ./... | awk '/^Fuzz/ { name[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2 ":" name[i]; n = 0 }'); \
+	targets=$$(go test $(NO_PGO) -list '^Fuzz' ./... | awk '/^Fuzz/ { name[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2 ":" name[i]; n = 0 }'); \
 	for target in $$targets; do \
 		echo "fuzz: $$target"; \
-		go test -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) "$${target%:*}"; \
+		go test $(NO_PGO) -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) "$${target%:*}"; \
 	done
 
 .PHONY: vuln
 vuln: ## Look for known vulnerabilities in what the code calls (needs the internet)
-	@set -e; for module in $(MODULES); do (cd $$module && $(GOVULNCHECK) ./...); done
+	@set -e; export GOFLAGS="$$(go env GOFLAGS) $(NO_PGO)"; for module in $(MODULES); do (cd $$module && $(GOVULNCHECK) ./...); done
 
 ##@ Measure
 
