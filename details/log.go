@@ -14,7 +14,7 @@ func (s *service) log(r *http.Request, level slog.Level, x *exchange, bytes int,
 	switch {
 	case x.status >= http.StatusInternalServerError:
 		level = slog.LevelError
-	case x.status >= http.StatusBadRequest && x.status != statusCallerGone:
+	case x.status >= http.StatusBadRequest && x.status != statusCallerGone, x.hidden != nil:
 		level = slog.LevelWarn
 	}
 	ctx := r.Context()
@@ -22,7 +22,7 @@ func (s *service) log(r *http.Request, level slog.Level, x *exchange, bytes int,
 		return
 	}
 
-	attrs := make([]slog.Attr, 0, 12)
+	attrs := make([]slog.Attr, 0, 13)
 	attrs = append(attrs,
 		slog.String("method", clip(r.Method)),
 		slog.String("path", clip(r.URL.Path)),
@@ -36,12 +36,18 @@ func (s *service) log(r *http.Request, level slog.Level, x *exchange, bytes int,
 	if id := traceID(r.Header); id != "" {
 		attrs = append(attrs, slog.String("trace_id", clip(id)))
 	}
-	if x.tries > 0 {
+	if x.upstream.Number > 0 {
 		attrs = append(attrs,
 			slog.Int("upstream_status", x.upstream.StatusCode),
 			slog.Float64("upstream_ms", milliseconds(x.upstream.Duration)),
-			slog.Int("tries", x.tries),
+			slog.Int("tries", x.upstream.Number),
 		)
+	}
+	if x.cache != "" {
+		attrs = append(attrs, slog.String("cache", string(x.cache)))
+	}
+	if err == nil {
+		err = x.hidden
 	}
 	if err != nil {
 		attrs = append(attrs, slog.String("error", err.Error()))

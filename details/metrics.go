@@ -24,6 +24,7 @@ type Metrics struct {
 	duration         *prometheus.HistogramVec
 	upstreamRequests *prometheus.CounterVec
 	upstreamDuration prometheus.Histogram
+	cacheLookups     *prometheus.CounterVec
 }
 
 // NewMetrics makes the metrics of one service, with those of the Go runtime
@@ -42,19 +43,23 @@ func NewMetrics(version, commit string) *Metrics {
 			Buckets: durationBuckets(),
 		}, []string{"route"}),
 		upstreamRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "details_upstream_requests_total", Help: "Calls to Google Books; code 0 is no answer, reason \"\" no error.",
-		}, []string{"code", "reason"}),
+			Name: "details_upstream_requests_total", Help: "Calls to Google Books; code 0 is no answer, reason \"\" no error, try 2 and 3 repeat a failed one.",
+		}, []string{"code", "reason", "try"}),
 		upstreamDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "details_upstream_request_duration_seconds", Help: "Time a call to Google Books took.",
 			Buckets: durationBuckets(),
 		}),
+		cacheLookups: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "details_cache_lookups_total", Help: "Look-ups with CACHE_TTL set, by where the answer came from: hit, miss, shared or stale.",
+		}, []string{"outcome"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "details_build_info", Help: "Always 1; the labels tell the build.",
 		ConstLabels: prometheus.Labels{"version": version, "commit": commit, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.inFlight, m.requests, m.duration, m.upstreamRequests, m.upstreamDuration, build,
+	m.registry.MustRegister(m.inFlight, m.requests, m.duration, m.upstreamRequests, m.upstreamDuration,
+		m.cacheLookups, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 
 	return m
@@ -69,11 +74,22 @@ func durationBuckets() []float64 {
 // ObserveTry counts a call to Google Books: it is what googlebooks.Config
 // takes as Observe.
 func (m *Metrics) ObserveTry(ctx context.Context, t googlebooks.Try) {
-	m.upstreamRequests.WithLabelValues(strconv.Itoa(t.StatusCode), knownReason(t.Reason)).Inc()
+	m.upstreamRequests.WithLabelValues(strconv.Itoa(t.StatusCode), knownReason(t.Reason), strconv.Itoa(t.Number)).Inc()
 	m.upstreamDuration.Observe(t.Duration.Seconds())
 	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
 		x.upstream = t
-		x.tries++
+	}
+}
+
+// ObserveCache counts a look-up in the cache: it is what googlebooks.NewCache
+// takes as observer.
+func (m *Metrics) ObserveCache(ctx context.Context, outcome googlebooks.Outcome, failure error) {
+	m.cacheLookups.WithLabelValues(string(outcome)).Inc()
+	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		x.cache = outcome
+		if outcome == googlebooks.Stale {
+			x.hidden = failure
+		}
 	}
 }
 
@@ -92,7 +108,8 @@ func (m *Metrics) handler() http.Handler {
 // knownReason keeps Google from filling the memory of Prometheus.
 func knownReason(reason string) string {
 	switch reason {
-	case "", googlebooks.ReasonNoAnswer, googlebooks.ReasonTimeout, googlebooks.ReasonCertificate,
+	case "", googlebooks.ReasonNoAnswer, googlebooks.ReasonTimeout,
+		googlebooks.ReasonCanceled, googlebooks.ReasonCertificate,
 		googlebooks.ReasonNotTLS, googlebooks.ReasonBadAnswer,
 		"API_KEY_INVALID", "accessNotConfigured", "backendFailed", "badRequest", "dailyLimitExceeded", "invalidParameter",
 		"rateLimitExceeded", "sslRequired", "unknownLocation", "userRateLimitExceeded":

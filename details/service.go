@@ -20,15 +20,9 @@ import (
 // Comedy of Errors.
 const DefaultISBN googlebooks.ISBN = "0486424618"
 
-// Books looks a book up, as *googlebooks.Client does; header is what goes
-// along with the call.
-type Books interface {
-	Volume(ctx context.Context, isbn googlebooks.ISBN, header http.Header) (*googlebooks.Volume, error)
-}
-
 // Config is what the service works with.
 type Config struct {
-	Books   Books                      // nil: the one fixed book of details-v1, without any look-up
+	Books   googlebooks.Source         // nil: the one fixed book of details-v1, without any look-up
 	ISBNs   map[int64]googlebooks.ISBN // the book of each id, no other id being known; nil: DefaultISBN for every id
 	Logger  *slog.Logger               // gets a line for each request
 	Metrics *Metrics
@@ -67,12 +61,12 @@ type handler func(r *http.Request, x *exchange) ([]byte, error)
 // exchange is what became of one request: for the log line and the metrics.
 type exchange struct {
 	status   int
-	upstream googlebooks.Try // the last call; zero where there was none
-	tries    int
+	upstream googlebooks.Try     // the last call made for this request alone; zero where there was none
+	cache    googlebooks.Outcome // "" without a cache
+	hidden   error               // Google's failure, where the caller got an old book instead
 }
 
-// exchangeKey is the context key of the *exchange, which the client's observer
-// fills in.
+// exchangeKey is the context key of the *exchange, which the observers fill in.
 type exchangeKey struct{}
 
 // handle makes a handler into one of net/http's that writes the answer, one

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/failsafe-go/failsafe-go"
 )
 
 // DefaultHost is where Google serves the API.
@@ -54,6 +56,7 @@ type Config struct {
 
 // Try is one call to the API, as Config.Observe is told of it.
 type Try struct {
+	Number     int           // 1 for the first call of a look-up, 2 and 3 for the tries after it
 	StatusCode int           // HTTP status of the answer; 0: there was none
 	Reason     string        // why it failed, as in Error; "" where it brought volumes or none
 	Duration   time.Duration // from the call to the end of the answer's body
@@ -69,6 +72,7 @@ type Client struct {
 	country   string
 	userAgent []string
 	timeout   time.Duration
+	retries   failsafe.Executor[*Volume]
 	observe   func(context.Context, Try)
 	bodies    sync.Pool // of *bytes.Buffer
 }
@@ -106,6 +110,7 @@ func New(cfg Config) (*Client, error) {
 	if c.timeout == 0 {
 		c.timeout = DefaultTimeout
 	}
+	c.retries = newRetries(c.timeout)
 	if c.transport == nil {
 		c.transport = newTransport(cfg.RootCAs, c.timeout)
 	}
@@ -138,7 +143,8 @@ func newTransport(roots *x509.CertPool, timeout time.Duration) *http.Transport {
 // Upstream is the host and port that the client calls.
 func (c *Client) Upstream() string { return c.upstream }
 
-// Volume looks the ISBN up. The header goes to Google as it is, its values
+// Volume looks the ISBN up, with up to three tries where Google's failure may
+// pass. The header goes to Google as it is, its values
 // shared, and the client adds to it; nil is none. The error is ErrNotFound,
 // an *Error, or ctx's own where ctx was cancelled.
 func (c *Client) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Volume, error) {
@@ -152,9 +158,10 @@ func (c *Client) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Vo
 		header["User-Agent"] = c.userAgent
 	}
 
-	call, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	v, err := c.try(call, isbn, header)
+	start := time.Now()
+	v, err := c.retries.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[*Volume]) (*Volume, error) {
+		return c.try(ctx, start, e.Attempts(), isbn, header)
+	})
 	if ctxErr := ctx.Err(); errors.Is(ctxErr, context.Canceled) {
 		return nil, ctxErr
 	}
@@ -162,11 +169,14 @@ func (c *Client) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Vo
 	return v, err
 }
 
-// try makes one call and tells the observer of it.
-func (c *Client) try(ctx context.Context, isbn ISBN, header http.Header) (*Volume, error) {
-	start := time.Now()
+// try makes the call of this number in a look-up that began at start, and
+// tells the observer of it.
+func (c *Client) try(ctx context.Context, start time.Time, number int, isbn ISBN, header http.Header) (*Volume, error) {
+	ctx, cancel := c.tryWithin(ctx, start, number)
+	defer cancel()
+	begin := time.Now()
 	v, status, err := c.call(ctx, isbn, header)
-	t := Try{StatusCode: status, Duration: time.Since(start)}
+	t := Try{Number: number, StatusCode: status, Duration: time.Since(begin)}
 	if e, ok := errors.AsType[*Error](err); ok {
 		t.Reason = e.Reason
 	}
@@ -225,6 +235,8 @@ func (c *Client) failure(err error) *Error {
 	switch {
 	case timedOut(err):
 		e.Reason, e.Message = ReasonTimeout, c.late()
+	case errors.Is(err, context.Canceled):
+		e.Reason, e.Message = ReasonCanceled, "the caller went away"
 	case untrusted:
 		e.Reason = ReasonCertificate
 		e.Message = fmt.Sprintf("the certificate of %s does not prove that it is Google (%s); if its CA is yours, name it in GOOGLE_BOOKS_CA_FILE",
@@ -237,13 +249,15 @@ func (c *Client) failure(err error) *Error {
 	return e
 }
 
-// cut makes the Error of an answer that stopped short.
+// cut makes the Error of a good answer that stopped short.
 func (c *Client) cut(err error) *Error {
-	if timedOut(err) {
-		return &Error{StatusCode: http.StatusOK, Reason: ReasonTimeout, Message: c.late(), Err: err}
+	if !timedOut(err) && !errors.Is(err, context.Canceled) {
+		return c.bad(err)
 	}
+	e := c.failure(err)
+	e.StatusCode = http.StatusOK
 
-	return c.bad(err)
+	return e
 }
 
 func (c *Client) bad(err error) *Error {

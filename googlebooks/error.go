@@ -19,6 +19,7 @@ var ErrNotFound = errors.New("Google Books has no volume with this ISBN")
 const (
 	ReasonNoAnswer    = "noAnswer"    // nothing answered, or something that is not Google
 	ReasonTimeout     = "timeout"     // the time for it was over
+	ReasonCanceled    = "canceled"    // the caller did not wait for it
 	ReasonCertificate = "certificate" // whoever answered could not prove to be Google
 	ReasonNotTLS      = "notTLS"      // HTTPS was answered by something else
 	ReasonBadAnswer   = "badAnswer"   // 200, but not with volumes

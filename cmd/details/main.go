@@ -82,6 +82,9 @@ func serve(ctx context.Context, cfg config, logger *slog.Logger) error {
 			return err
 		}
 		service.Books, mode, upstream = client, "HTTPS", client.Upstream()
+		if cfg.CacheTTL > 0 {
+			service.Books = googlebooks.NewCache(client, time.Duration(cfg.CacheTTL), time.Duration(cfg.CacheStale), metrics.ObserveCache)
+		}
 		if cfg.PlainHTTP {
 			mode = "plain HTTP: only behind a sidecar that originates TLS"
 		}

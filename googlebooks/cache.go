@@ -1,0 +1,159 @@
+package googlebooks
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/jellydator/ttlcache/v3"
+)
+
+// maxCached bounds the cache, in volumes.
+const maxCached = 10_000
+
+// Source looks a volume up, as Client.Volume and Cache.Volume do.
+type Source interface {
+	Volume(ctx context.Context, isbn ISBN, header http.Header) (*Volume, error)
+}
+
+// Outcome tells where Cache.Volume had its answer from.
+type Outcome string
+
+// The outcomes.
+const (
+	Hit    Outcome = "hit"    // the cache
+	Miss   Outcome = "miss"   // a call of its own
+	Shared Outcome = "shared" // another caller's call
+	Stale  Outcome = "stale"  // the cache, after its time, because Google failed
+)
+
+// Cache keeps the volumes that a Source finds. Callers that look for the same
+// ISBN at once share one call. Errors are not kept. It is safe for concurrent
+// use; volumes that it returns are shared and must not be changed.
+type Cache struct {
+	source  Source
+	ttl     time.Duration
+	stale   time.Duration
+	observe func(context.Context, Outcome, error)
+	kept    *ttlcache.Cache[ISBN, kept]
+
+	mu      sync.Mutex
+	flights map[ISBN]*flight
+}
+
+type kept struct {
+	volume *Volume
+	until  time.Time // fresh until then, good enough for a failure until the entry expires
+}
+
+// flight is one call that callers share. Its fields but done are guarded by
+// Cache.mu until done is closed.
+type flight struct {
+	done    chan struct{}
+	cancel  context.CancelFunc
+	waiting int
+	volume  *Volume
+	err     error
+}
+
+// NewCache makes a cache that keeps volumes for ttl, and for stale longer in
+// case that Google fails by then. The observer, which may be nil, is told of
+// each look-up with the caller's context: where it had its answer from, and
+// for Stale what the failure was.
+func NewCache(source Source, ttl, stale time.Duration, observe func(context.Context, Outcome, error)) *Cache {
+	if observe == nil {
+		observe = func(context.Context, Outcome, error) {}
+	}
+
+	return &Cache{
+		source:  source,
+		ttl:     ttl,
+		stale:   stale,
+		observe: observe,
+		kept: ttlcache.New(
+			ttlcache.WithTTL[ISBN, kept](ttl+stale),
+			ttlcache.WithCapacity[ISBN, kept](maxCached),
+			ttlcache.WithDisableTouchOnHit[ISBN, kept](),
+		),
+		flights: make(map[ISBN]*flight),
+	}
+}
+
+// Volume looks the ISBN up, in the cache first. The call to the source has
+// the header of the first caller, but not its context: it goes on while
+// somebody waits for it.
+func (c *Cache) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Volume, error) {
+	item := c.kept.Get(isbn)
+	if item != nil && time.Now().Before(item.Value().until) {
+		c.observe(ctx, Hit, nil)
+
+		return item.Value().volume, nil
+	}
+
+	f, outcome := c.board(isbn, header)
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		c.leave(isbn, f)
+
+		return nil, ctx.Err()
+	}
+	// That there is no such volume is an answer; anything else is a failure.
+	if f.err != nil && !errors.Is(f.err, ErrNotFound) && item != nil {
+		c.observe(ctx, Stale, f.err)
+
+		return item.Value().volume, nil
+	}
+	c.observe(ctx, outcome, f.err)
+
+	return f.volume, f.err
+}
+
+// board joins the flight for this ISBN, or starts one.
+func (c *Cache) board(isbn ISBN, header http.Header) (*flight, Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f, ok := c.flights[isbn]; ok {
+		f.waiting++
+
+		return f, Shared
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &flight{done: make(chan struct{}), cancel: cancel, waiting: 1}
+	c.flights[isbn] = f
+	go c.fly(ctx, isbn, header, f)
+
+	return f, Miss
+}
+
+func (c *Cache) fly(ctx context.Context, isbn ISBN, header http.Header, f *flight) {
+	defer f.cancel()
+	volume, err := c.source.Volume(ctx, isbn, header)
+	if err == nil {
+		c.kept.Set(isbn, kept{volume: volume, until: time.Now().Add(c.ttl)}, ttlcache.DefaultTTL)
+	}
+	c.mu.Lock()
+	f.volume, f.err = volume, err
+	c.forget(isbn, f)
+	c.mu.Unlock()
+	close(f.done)
+}
+
+// leave takes a caller off a flight; the last one ends it.
+func (c *Cache) leave(isbn ISBN, f *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if f.waiting--; f.waiting == 0 {
+		f.cancel()
+		c.forget(isbn, f)
+	}
+}
+
+// forget lets the next caller start a new flight.
+func (c *Cache) forget(isbn ISBN, f *flight) {
+	if c.flights[isbn] == f {
+		delete(c.flights, isbn)
+	}
+}
