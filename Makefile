@@ -47,13 +47,14 @@ GO_LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 ##@ Use
 
+# Built, then run: `go run` would end every Ctrl-C in an error. -buildvcs=false: a checkout owned by someone else is no error either.
 .PHONY: demo
 demo: ## Show both ways out, HTTPS and TLS origination, offline (ONCE=1: end by itself)
-	@go run ./samples/demo $(if $(ONCE),--once)
+	@go build -buildvcs=false -o bin/dev/ ./samples/demo && exec bin/dev/demo $(if $(ONCE),--once)
 
 .PHONY: run
 run: ## Run the service from source, on port 9080 (ARGS=--help: the settings)
-	@go run $(NO_PGO) ./cmd/details $(ARGS)
+	@go build $(NO_PGO) -buildvcs=false -o bin/dev/ ./cmd/details && exec bin/dev/details $(ARGS)
 
 .PHONY: build
 build: ## Build static, stripped binaries of the service and of the emulator into bin/
