@@ -77,14 +77,17 @@ analyze: ## Run istioctl analyze over every egress mode (builds istioctl: minute
 	deploy/test/analyze.sh
 
 .PHONY: lint
-lint: lint-go lint-workflows lint-shell ## Run every linter: Go, go.mod, workflows, shell scripts
+lint: lint-shell lint-workflows lint-go ## Run every linter: Go, go.mod, workflows, shell scripts
 
 .PHONY: lint-go
 lint-go:
-	@set -e; export GOFLAGS="$$(go env GOFLAGS) $(NO_PGO)"; for module in $(MODULES); do \
+	@export GOFLAGS="$$(go env GOFLAGS) $(NO_PGO)"; status=0; for module in $(MODULES); do \
 		echo "lint-go: $$module"; \
-		(cd $$module && go vet ./... && go mod tidy -diff && $(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./...); \
-	done
+		cd $(CURDIR)/$$module; \
+		go vet ./... || status=1; \
+		go mod tidy -diff || status=1; \
+		$(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./... || status=1; \
+	done; exit $$status
 
 .PHONY: lint-workflows
 lint-workflows:
