@@ -1,0 +1,91 @@
+package googlebooks
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestParseISBN(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		in   string
+		want ISBN
+		err  string
+	}{
+		"ISBN-10":               {in: "0486424618", want: "0486424618"},
+		"ISBN-13":               {in: "9780486424613", want: "9780486424613"},
+		"979":                   {in: "979-10-90636-07-1", want: "9791090636071"},
+		"hyphens and spaces":    {in: " 0-486-42461 8 ", want: "0486424618"},
+		"check digit X":         {in: "072253955X", want: "072253955X"},
+		"check digit x":         {in: "072253955x", want: "072253955X"},
+		"empty":                 {in: "", err: "want ten digits, or thirteen"},
+		"nine digits":           {in: "048642461", err: "want ten digits, or thirteen"},
+		"another prefix":        {in: "9770486424614", err: "begin with 978 or 979"},
+		"wrong check digit":     {in: "0486424619", err: "the check digit is 9, want 8"},
+		"wrong check digit, 13": {in: "9780486424614", err: "the check digit is 4, want 3"},
+		"X where none may be":   {in: "04864X4618", err: "'X' cannot stand in an ISBN"},
+		"X in an ISBN-13":       {in: "978048642461X", err: "'X' cannot stand in an ISBN"},
+		"letters":               {in: "INVALID_ISBN", err: "cannot stand in an ISBN"},
+		"full-width digits":     {in: "０486424618", err: "cannot stand in an ISBN"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := ParseISBN(tc.in)
+			if tc.err != "" {
+				require.ErrorContains(t, err, tc.err)
+
+				return
+			}
+			require.NoError(t, err)
+			assert.Equal(t, tc.want, got)
+		})
+	}
+}
+
+func TestISBNNames(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		isbn       ISBN
+		identifier string
+		want       bool
+	}{
+		"itself":               {"0486424618", "0486424618", true},
+		"ISBN-10 as ISBN-13":   {"0486424618", "9780486424613", true},
+		"ISBN-13 as ISBN-10":   {"9780486424613", "0486424618", true},
+		"hyphens":              {"9780486424613", "0-486-42461-8", true},
+		"X in lower case":      {"9780722539552", "072253955x", true},
+		"another book":         {"0486424618", "9781101477816", false},
+		"979 has no ISBN-10":   {"9791090636071", "1090636079", false},
+		"not a number":         {"0486424618", "UOM:390153", false},
+		"empty":                {"0486424618", "", false},
+		"ten bytes, no digits": {"0486424618", "ÄÖÜßÄ", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, tc.want, tc.isbn.names(tc.identifier))
+		})
+	}
+}
+
+func FuzzParseISBN(f *testing.F) {
+	for _, s := range []string{"0486424618", "978-0-486-42461-3", "072253955x", "", "ÄÖÜßÄ", "9791090636071"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		isbn, err := ParseISBN(s)
+		if err != nil {
+			ISBN("0486424618").names(s) // whatever stands in a volume: no panic
+
+			return
+		}
+		again, err := ParseISBN(string(isbn))
+		require.NoError(t, err)
+		assert.Equal(t, isbn, again, "a parsed ISBN parses to itself")
+		assert.True(t, isbn.names(s))
+		thirteen, err := ParseISBN(string(isbn.isbn13()))
+		require.NoError(t, err, "the other form has a right check digit")
+		assert.Len(t, thirteen, 13)
+	})
+}

@@ -1,0 +1,193 @@
+package googlebooks
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jarcoal/httpmock"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// script answers one call after the other; a call past its end fails the test.
+func script(t *testing.T, answers ...httpmock.Responder) httpmock.Responder {
+	t.Helper()
+	var mu sync.Mutex
+
+	return func(r *http.Request) (*http.Response, error) {
+		mu.Lock()
+		if len(answers) == 0 {
+			mu.Unlock()
+			t.Error("one call too many")
+
+			return nil, errors.New("one call too many")
+		}
+		next := answers[0]
+		answers = answers[1:]
+		mu.Unlock()
+
+		return next(r)
+	}
+}
+
+func good() httpmock.Responder { return httpmock.NewStringResponder(http.StatusOK, comedy) }
+
+func refused() httpmock.Responder { return httpmock.NewErrorResponder(syscall.ECONNREFUSED) }
+
+func status(code int) httpmock.Responder {
+	return httpmock.NewStringResponder(code, googleError("reason", "message", ""))
+}
+
+// hangs answers when the call's time is over.
+func hangs(r *http.Request) (*http.Response, error) {
+	<-r.Context().Done()
+
+	return nil, r.Context().Err()
+}
+
+func TestTries(t *testing.T) {
+	t.Parallel()
+	untrusted := httpmock.NewErrorResponder(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})
+	for name, tc := range map[string]struct {
+		answers []httpmock.Responder
+		want    string // the tries, as number:status:reason
+		err     string // "": a volume
+	}{
+		"good at once":           {[]httpmock.Responder{good()}, "1:200:", ""},
+		"refused once":           {[]httpmock.Responder{refused(), good()}, "1:0:noAnswer 2:200:", ""},
+		"refused twice":          {[]httpmock.Responder{refused(), refused(), good()}, "1:0:noAnswer 2:0:noAnswer 3:200:", ""},
+		"refused three times":    {[]httpmock.Responder{refused(), refused(), refused()}, "1:0:noAnswer 2:0:noAnswer 3:0:noAnswer", "nothing answered"},
+		"500, 502, then good":    {[]httpmock.Responder{status(500), status(502), good()}, "1:500:reason 2:502:reason 3:200:", ""},
+		"503, 504, then good":    {[]httpmock.Responder{status(503), status(504), good()}, "1:503:reason 2:504:reason 3:200:", ""},
+		"503, then refused":      {[]httpmock.Responder{status(503), refused(), status(503)}, "1:503:reason 2:0:noAnswer 3:503:reason", "answered 503"},
+		"hangs once":             {[]httpmock.Responder{hangs, good()}, "1:0:timeout 2:200:", ""},
+		"hangs twice":            {[]httpmock.Responder{hangs, hangs}, "1:0:timeout 2:0:timeout", "no whole answer"},
+		"429 is final":           {[]httpmock.Responder{status(429)}, "1:429:reason", "answered 429"},
+		"400 is final":           {[]httpmock.Responder{status(400)}, "1:400:reason", "answered 400"},
+		"403 is final":           {[]httpmock.Responder{status(403)}, "1:403:reason", "answered 403"},
+		"501 is final":           {[]httpmock.Responder{status(501)}, "1:501:reason", "answered 501"},
+		"a bad answer is final":  {[]httpmock.Responder{httpmock.NewStringResponder(200, "x")}, "1:200:badAnswer", "not with volumes"},
+		"not found is final":     {[]httpmock.Responder{httpmock.NewStringResponder(200, `{"totalItems":0}`)}, "1:200:", "has no volume"},
+		"a certificate is final": {[]httpmock.Responder{untrusted}, "1:0:certificate", "GOOGLE_BOOKS_CA_FILE"},
+		"no TLS is final":        {[]httpmock.Responder{httpmock.NewErrorResponder(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"})}, "1:0:notTLS", "does not speak TLS"},
+		"429 after 503 is final": {[]httpmock.Responder{status(503), status(429)}, "1:503:reason 2:429:reason", "answered 429"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var tries []string
+				c, _ := mockClient(t, Config{Observe: func(_ context.Context, x Try) {
+					tries = append(tries, strconv.Itoa(x.Number)+":"+strconv.Itoa(x.StatusCode)+":"+x.Reason)
+				}}, script(t, tc.answers...))
+				start := time.Now()
+				_, err := c.Volume(t.Context(), "0486424618", nil)
+				assert.LessOrEqual(t, time.Since(start), DefaultTimeout)
+				assert.Equal(t, tc.want, strings.Join(tries, " "))
+				if tc.err == "" {
+					require.NoError(t, err)
+				} else {
+					require.ErrorContains(t, err, tc.err)
+				}
+			})
+		})
+	}
+}
+
+// roundTrip is a transport that calls in the caller's goroutine; httpmock's
+// has one of its own for each call.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// TestTriesInTime has failures take all sorts of times: whatever they take, the
+// look-up ends within its budget, the first try within 48 % of it, and no try
+// begins in the last 12 %.
+func TestTriesInTime(t *testing.T) {
+	t.Parallel()
+	for _, budget := range []time.Duration{DefaultTimeout, 500 * time.Millisecond, 10 * time.Second} {
+		for percent := time.Duration(0); percent <= 120; percent += 5 {
+			t.Run(budget.String()+" with tries of "+strconv.Itoa(int(percent))+" %", func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					start := time.Now()
+					var begun, ended []time.Duration
+					c, err := New(Config{Timeout: budget, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+						begun = append(begun, time.Since(start))
+						defer func() { ended = append(ended, time.Since(start)) }()
+						select {
+						case <-time.After(budget * percent / 100):
+							return nil, syscall.ECONNRESET
+						case <-r.Context().Done():
+							return nil, r.Context().Err()
+						}
+					})})
+					require.NoError(t, err)
+					_, err = c.Volume(t.Context(), "0486424618", nil)
+					require.Error(t, err)
+					assert.LessOrEqual(t, time.Since(start), budget)
+					assert.LessOrEqual(t, ended[0], budget*48/100)
+					assert.LessOrEqual(t, len(begun), maxTries)
+					for i, at := range begun {
+						assert.LessOrEqual(t, at, budget*88/100, "begin of try %d", i+1)
+						if i > 0 {
+							assert.LessOrEqual(t, at-ended[i-1], budget*time.Duration(4*i)/100, "wait before try %d", i+1)
+						}
+					}
+					if percent <= 20 {
+						assert.Len(t, begun, maxTries, "there was time for all tries")
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestCallerGoesAway(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]httpmock.Responder{
+		"during a call":     hangs,
+		"between two tries": status(503),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				var last Try
+				c, transport := mockClient(t, Config{Timeout: time.Minute, Observe: func(_ context.Context, x Try) { last = x }}, answer)
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() {
+					synctest.Wait() // in the call, or in the back-off after it
+					cancel()
+				}()
+				start := time.Now()
+				_, err := c.Volume(ctx, "0486424618", nil)
+				require.ErrorIs(t, err, context.Canceled)
+				assert.Zero(t, time.Since(start))
+				assert.Equal(t, 1, transport.GetTotalCallCount())
+				if name == "during a call" {
+					assert.Equal(t, ReasonCanceled, last.Reason)
+				}
+			})
+		})
+	}
+}
+
+func TestCallersDeadlineIsATimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := mockClient(t, Config{}, hangs)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := c.Volume(ctx, "0486424618", nil)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}

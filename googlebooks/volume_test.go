@@ -1,0 +1,270 @@
+package googlebooks
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// comedy is an answer as Google gives it, with what is not needed left out.
+const comedy = `{
+  "kind": "books#volumes",
+  "totalItems": 1,
+  "items": [{
+    "kind": "books#volume",
+    "volumeInfo": {
+      "title": "The Comedy of Errors",
+      "authors": ["William Shakespeare"],
+      "publisher": "Courier Corporation",
+      "publishedDate": "2002-09-19",
+      "industryIdentifiers": [
+        {"type": "ISBN_13", "identifier": "9780486424613"},
+        {"type": "ISBN_10", "identifier": "0486424618"}
+      ],
+      "pageCount": 53,
+      "printType": "BOOK",
+      "language": "en"
+    },
+    "saleInfo": {"offers": [{"listPrice": {"amountInMicros": 2.0893E8}}]}
+  }]
+}`
+
+func comedyVolume() *Volume {
+	return &Volume{
+		Authors:       []*string{new("William Shakespeare")},
+		Publisher:     new("Courier Corporation"),
+		PublishedDate: new("2002-09-19"),
+		IndustryIdentifiers: []Identifier{
+			{Type: "ISBN_13", Identifier: new("9780486424613")}, {Type: "ISBN_10", Identifier: new("0486424618")},
+		},
+		PageCount: new(int64(53)),
+		PrintType: new("BOOK"),
+		Language:  new("en"),
+	}
+}
+
+func TestDecode(t *testing.T) {
+	t.Parallel()
+	got, err := decode([]byte(comedy), "0486424618")
+	require.NoError(t, err)
+	assert.Equal(t, comedyVolume(), got)
+}
+
+// item is an answer with one volume of which only these members are given.
+func item(members string) string {
+	return `{"totalItems":1,"items":[{"volumeInfo":{` + members + `}}]}`
+}
+
+func TestDecodeMembers(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		body string
+		want Volume
+	}{
+		"nothing known":              {item(``), Volume{}},
+		"no volumeInfo":              {`{"items":[{"id":"x"}]}`, Volume{}},
+		"all null":                   {item(`"authors":null,"publisher":null,"publishedDate":null,"industryIdentifiers":null,"pageCount":null,"printType":null,"language":null`), Volume{}},
+		"no pages is not zero pages": {item(`"pageCount":0`), Volume{PageCount: new(int64(0))}},
+		"empty is not absent":        {item(`"publisher":"","authors":[]`), Volume{Publisher: new(""), Authors: []*string{}}},
+		"author of no name":          {item(`"authors":[null,"B"]`), Volume{Authors: []*string{nil, new("B")}}},
+		"identifier without number":  {item(`"industryIdentifiers":[{"type":"ISBN_10"}]`), Volume{IndustryIdentifiers: []Identifier{{Type: "ISBN_10"}}}},
+		"escapes":                    {item(`"publisher":"\u00e9 \ud83d\ude00 \u2028 \u0001"`), Volume{Publisher: new("é 😀 \u2028 \x01")}},
+		"raw":                        {item(`"publisher":"é 😀 <&> ` + "\u2028\ufffd\u0096" + `"`), Volume{Publisher: new("é 😀 <&> \u2028\ufffd\u0096")}},
+		"the last of twins wins":     {item(`"pageCount":1,"pageCount":2`), Volume{PageCount: new(int64(2))}},
+		"the last of twins is null":  {item(`"pageCount":1,"pageCount":null`), Volume{}},
+		"the last of twin lists":     {item(`"authors":["A","B"],"authors":["C"]`), Volume{Authors: []*string{new("C")}}},
+		"the last of twin volumes":   {`{"items":[{"volumeInfo":{"pageCount":1},"volumeInfo":{"language":"en"}}]}`, Volume{Language: new("en")}},
+		"the last of twin items":     {`{"items":[{"volumeInfo":{"pageCount":1}}],"items":[{"volumeInfo":{"language":"en"}}]}`, Volume{Language: new("en")}},
+		"odd types where not needed": {
+			`{"kind":1,"totalItems":"many","items":[{"id":[],"volumeInfo":{"title":7,"description":{},"pageCount":53},"saleInfo":[1e400]}]}`,
+			Volume{PageCount: new(int64(53))},
+		},
+		"another key by its case": {item(`"PageCount":1,"Authors":3`), Volume{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := decode([]byte(tc.body), "0486424618")
+			require.NoError(t, err)
+			assert.Equal(t, tc.want, *got)
+		})
+	}
+}
+
+func TestDecodePicksTheEditionAskedFor(t *testing.T) {
+	t.Parallel()
+	const editions = `{"items":[
+		{"volumeInfo":{"pageCount":1,"industryIdentifiers":[{"type":"ISBN_13","identifier":"9781101477816"},{"type":"OTHER","identifier":"0486424618"}]}},
+		{"volumeInfo":{"pageCount":2}},
+		{"volumeInfo":{"pageCount":3,"industryIdentifiers":[{"type":"ISBN_13"},{"type":"ISBN_10","identifier":"0-486-42461-8"}]}}
+	]}`
+	for name, tc := range map[string]struct {
+		isbn ISBN
+		want int64
+	}{
+		"by ISBN-10":           {"0486424618", 3},
+		"by ISBN-13":           {"9780486424613", 3},
+		"the first":            {"9781101477816", 1},
+		"none has it: as Ruby": {"9780141439518", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := decode([]byte(editions), tc.isbn)
+			require.NoError(t, err)
+			assert.Equal(t, tc.want, *got.PageCount)
+		})
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"nothing":            "",
+		"a space":            " ",
+		"null":               "null",
+		"an array":           "[]",
+		"a number":           "1",
+		"a string":           `"items"`,
+		"no volumes.list":    "{}",
+		"HTML":               "<!DOCTYPE html><title>Error</title>",
+		"rubbish after it":   comedy + "x",
+		"a second value":     comedy + "{}",
+		"NaN":                item(`"pageCount":NaN`),
+		"a byte order mark":  "\ufeff" + comedy,
+		"a comment":          "/* */" + comedy,
+		"items an object":    `{"items":{}}`,
+		"items a string":     `{"items":"x"}`,
+		"item a string":      `{"items":["x"]}`,
+		"volumeInfo a list":  `{"items":[{"volumeInfo":[]}]}`,
+		"author a string":    item(`"authors":"A"`),
+		"author a number":    item(`"authors":[1]`),
+		"pages a string":     item(`"pageCount":"53"`),
+		"pages of fractions": item(`"pageCount":80.5`),
+		"pages past 64 bits": item(`"pageCount":123456789012345678901234567890`),
+		"publisher a number": item(`"publisher":1`),
+		"date a number":      item(`"publishedDate":1595`),
+		"printType a bool":   item(`"printType":true`),
+		"language a list":    item(`"language":["en"]`),
+		"identifiers a map":  item(`"industryIdentifiers":{}`),
+		"identifier number":  item(`"industryIdentifiers":[{"type":"ISBN_13","identifier":13}]`),
+		"identifier type":    item(`"industryIdentifiers":[{"type":13}]`),
+		"invalid UTF-8":      item(`"publisher":"a` + "\xff" + `b"`),
+		"UTF-8, not needed":  item(`"title":"a` + "\xff" + `b"`),
+		"a lone surrogate":   item(`"publisher":"a\ud800b"`),
+		"a raw newline":      item("\"publisher\":\"a\nb\""),
+		"a cut answer":       comedy[:len(comedy)/2],
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := decode([]byte(body), "0486424618")
+			require.Error(t, err)
+			assert.NotErrorIs(t, err, ErrNotFound)
+		})
+	}
+}
+
+func TestDecodeCutAtEveryByte(t *testing.T) {
+	t.Parallel()
+	for i := range comedy {
+		_, err := decode([]byte(comedy[:i]), "0486424618")
+		require.Error(t, err, "cut after %d bytes", i)
+	}
+}
+
+func TestDecodeFindsNothing(t *testing.T) {
+	t.Parallel()
+	for name, body := range map[string]string{
+		"no items":      `{"kind":"books#volumes","totalItems":0}`,
+		"a fields mask": `{"totalItems": 0}`,
+		"empty items":   `{"totalItems":0,"items":[]}`,
+		"null items":    `{"totalItems":0,"items":null}`,
+		"an estimate":   `{"totalItems":300}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := decode([]byte(body), "0486424618")
+			assert.ErrorIs(t, err, ErrNotFound)
+		})
+	}
+}
+
+// TestDecodeRecordings decodes what Google really answered; the folder is
+// named by GOOGLE_BOOKS_RECORDINGS, and holds <ISBN asked for>.json.
+func TestDecodeRecordings(t *testing.T) {
+	t.Parallel()
+	dir := os.Getenv("GOOGLE_BOOKS_RECORDINGS")
+	if dir == "" {
+		t.Skip("GOOGLE_BOOKS_RECORDINGS names no folder of recorded answers")
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "isbn-*.json"))
+	require.NoError(t, err)
+	require.NotEmpty(t, files, "no recordings in %s", dir)
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			body, err := os.ReadFile(file)
+			require.NoError(t, err)
+			asked, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(file), "isbn-"), ".")
+			asked, _, _ = strings.Cut(asked, "-")
+			var want struct {
+				Items []struct{ VolumeInfo Volume }
+			}
+			require.NoError(t, json.Unmarshal(body, &want)) // another decoder than the client's
+
+			got, err := decode(body, ISBN(asked))
+			if len(want.Items) == 0 {
+				require.ErrorIs(t, err, ErrNotFound)
+
+				return
+			}
+			require.NoError(t, err)
+			assert.Contains(t, volumesOf(want.Items), *got)
+			for _, item := range want.Items {
+				for _, id := range item.VolumeInfo.IndustryIdentifiers {
+					if *id.Identifier == asked {
+						assert.Equal(t, item.VolumeInfo, *got, "another volume has the ISBN")
+					}
+				}
+			}
+		})
+	}
+}
+
+func volumesOf(items []struct{ VolumeInfo Volume }) []Volume {
+	volumes := make([]Volume, len(items))
+	for i := range items {
+		volumes[i] = items[i].VolumeInfo
+	}
+
+	return volumes
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, body := range []string{comedy, item(``), `{"totalItems":0}`, "null", item(`"pageCount":1,"pageCount":null`), strings.Repeat("[", 2000)} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		v, err := decode(body, "0486424618")
+		if err != nil {
+			assert.Nil(t, v)
+
+			return
+		}
+		assert.True(t, json.Valid(body), "what encoding/json refuses is refused here too")
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	body := []byte(comedy)
+	b.SetBytes(int64(len(body)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := decode(body, "0486424618"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
