@@ -85,7 +85,7 @@ lint-go:
 		echo "lint-go: $$module"; \
 		cd $(CURDIR)/$$module; \
 		go vet ./... || status=1; \
-		go mod tidy -diff || status=1; \
+		go mod tidy -diff >/dev/null || { echo "$$module: go.mod or go.sum is not tidy: run go mod tidy"; status=1; }; \
 		$(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./... || status=1; \
 	done; exit $$status
 
