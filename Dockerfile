@@ -30,7 +30,10 @@ LABEL org.opencontainers.image.title="examples-bookinfo-books-emulator" \
       org.opencontainers.image.revision=$COMMIT
 COPY --from=build-emulator /out/books-emulator /books-emulator
 USER 65532:65532
+EXPOSE 8080 8443
 ENTRYPOINT ["/books-emulator"]
+# By itself it listens on the loopback interface only, which nothing outside a container reaches. Arguments replace these.
+CMD ["--http", ":8080", "--https", ":8443"]
 
 FROM scratch AS details
 ARG VERSION=dev COMMIT=unknown
