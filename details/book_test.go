@@ -1,0 +1,101 @@
+package details
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/bookinfo/googlebooks"
+)
+
+// comedy is the volume of the walk-throughs.
+func comedy() *googlebooks.Volume {
+	return &googlebooks.Volume{
+		Authors:       []*string{new("William Shakespeare")},
+		Publisher:     new("Courier Corporation"),
+		PublishedDate: new("2002-09-19"),
+		IndustryIdentifiers: []googlebooks.Identifier{
+			{Type: "ISBN_13", Identifier: new("9780486424613")}, {Type: "ISBN_10", Identifier: new("0486424618")},
+		},
+		PageCount: new(int64(53)),
+		PrintType: new("BOOK"),
+		Language:  new("en"),
+	}
+}
+
+const comedyBook = `{"id":0,"author":"William Shakespeare","year":"2002-09-19","type":"paperback","pages":53,` +
+	`"publisher":"Courier Corporation","language":"English","ISBN-10":"0486424618","ISBN-13":"9780486424613"}`
+
+const emptyBook = `{"id":0,"author":null,"year":null,"type":"unknown","pages":null,"publisher":null,"language":"unknown","ISBN-10":null,"ISBN-13":null}`
+
+func TestBookOf(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		id     int64
+		change func(v *googlebooks.Volume)
+		want   *strings.Replacer // from comedyBook
+	}{
+		"as it is":          {change: func(*googlebooks.Volume) {}, want: strings.NewReplacer()},
+		"id":                {id: 7, change: func(*googlebooks.Volume) {}, want: strings.NewReplacer(`"id":0`, `"id":7`)},
+		"id below zero":     {id: -1 << 63, change: func(*googlebooks.Volume) {}, want: strings.NewReplacer(`"id":0`, `"id":-9223372036854775808`)},
+		"nothing known":     {change: func(v *googlebooks.Volume) { *v = googlebooks.Volume{} }, want: strings.NewReplacer(comedyBook, emptyBook)},
+		"first author":      {change: func(v *googlebooks.Volume) { v.Authors = []*string{new("A"), new("B")} }, want: strings.NewReplacer("William Shakespeare", "A")},
+		"no authors":        {change: func(v *googlebooks.Volume) { v.Authors = []*string{} }, want: strings.NewReplacer(`"William Shakespeare"`, "null")},
+		"author of no name": {change: func(v *googlebooks.Volume) { v.Authors = []*string{nil, new("B")} }, want: strings.NewReplacer(`"William Shakespeare"`, "null")},
+		"year alone":        {change: func(v *googlebooks.Volume) { v.PublishedDate = new("19??") }, want: strings.NewReplacer("2002-09-19", "19??")},
+		"magazine":          {change: func(v *googlebooks.Volume) { v.PrintType = new("MAGAZINE") }, want: strings.NewReplacer("paperback", "unknown")},
+		"another language":  {change: func(v *googlebooks.Volume) { v.Language = new("pt-BR") }, want: strings.NewReplacer("English", "unknown")},
+		"English elsewhere": {change: func(v *googlebooks.Volume) { v.Language = new("EN") }, want: strings.NewReplacer("English", "unknown")},
+		"zero pages":        {change: func(v *googlebooks.Volume) { v.PageCount = new(int64(0)) }, want: strings.NewReplacer(":53", ":0")},
+		"empty publisher":   {change: func(v *googlebooks.Volume) { v.Publisher = new("") }, want: strings.NewReplacer("Courier Corporation", "")},
+		"one ISBN":          {change: func(v *googlebooks.Volume) { v.IndustryIdentifiers = v.IndustryIdentifiers[:1] }, want: strings.NewReplacer(`"0486424618"`, "null")},
+		"other numbers":     {change: func(v *googlebooks.Volume) { v.IndustryIdentifiers[0].Type = "OTHER" }, want: strings.NewReplacer(`"9780486424613"`, "null")},
+		"first of its type": {change: func(v *googlebooks.Volume) { v.IndustryIdentifiers[0].Type = "ISBN_10" }, want: strings.NewReplacer("0486424618", "9780486424613", `"9780486424613"`, "null")},
+		"number left out":   {change: func(v *googlebooks.Volume) { v.IndustryIdentifiers[1].Identifier = nil }, want: strings.NewReplacer(`"0486424618"`, "null")},
+		"Ruby's escapes": { // as recorded from details.rb
+			change: func(v *googlebooks.Volume) {
+				v.Publisher = new("<b>&'\"/\\\t\n\r\b\f\x01\x1f\x7f é \u2028 \u2029 \u0096 \ufffd 😀")
+			},
+			want: strings.NewReplacer("Courier Corporation", `<b>&'\"/\\\t\n\r\b\f\u0001\u001f`+"\x7f é \u2028 \u2029 \u0096 \ufffd 😀"),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := comedy()
+			tc.change(v)
+			assert.Equal(t, tc.want.Replace(comedyBook), string(bookOf(tc.id, v)))
+		})
+	}
+}
+
+func FuzzBookOf(f *testing.F) {
+	f.Add(int64(0), "William Shakespeare", "2002-09-19", "BOOK", int64(53), "Courier Corporation", "en", "0486424618")
+	f.Add(int64(-1), "<&>\u2028\x00\"\\", "", "book", int64(-1), "\xff", "EN", "\ud7ff")
+	f.Fuzz(func(t *testing.T, id int64, author, year, kind string, pages int64, publisher, language, isbn string) {
+		b := bookOf(id, &googlebooks.Volume{
+			Authors: []*string{&author}, PublishedDate: &year, PrintType: &kind, PageCount: &pages, Publisher: &publisher,
+			Language: &language, IndustryIdentifiers: []googlebooks.Identifier{{Type: "ISBN_13", Identifier: &isbn}},
+		})
+		var got map[string]any
+		require.NoError(t, json.Unmarshal(b, &got), "%s", b)
+		valid := func(s string) string { return strings.ToValidUTF8(s, "\ufffd") }
+		require.Len(t, got, 9)
+		assert.Len(t, valid(author), len(got["author"].(string)))
+		if strings.ToValidUTF8(publisher, "") == publisher {
+			assert.Equal(t, publisher, got["publisher"])
+		}
+		assert.Nil(t, got["ISBN-10"])
+		assert.NotContains(t, string(b), "\n")
+	})
+}
+
+func BenchmarkBookOf(b *testing.B) {
+	v := comedy()
+	b.ReportAllocs()
+	for b.Loop() {
+		bookOf(0, v)
+	}
+}

@@ -1,0 +1,303 @@
+package details
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/bookinfo/googlebooks"
+)
+
+// books is a Source that answers everything with one volume or one error, and
+// keeps what it was asked.
+type books struct {
+	volume *googlebooks.Volume
+	err    error
+	see    func(context.Context) // called with each look-up's context; may be nil
+
+	mu     sync.Mutex
+	isbn   googlebooks.ISBN
+	header http.Header
+	calls  int
+}
+
+func (b *books) Volume(ctx context.Context, isbn googlebooks.ISBN, header http.Header) (*googlebooks.Volume, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.isbn, b.header = isbn, header
+	b.calls++
+	if b.see != nil {
+		b.see(ctx)
+	}
+
+	return b.volume, b.err
+}
+
+// lines is a log that a test reads while the service writes.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	return l.b.String()
+}
+
+// newService is a service with a log of every level.
+func newService(cfg Config) (http.Handler, *lines) {
+	var log lines
+	cfg.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics("1.2.3", "abc")
+	}
+
+	return New(cfg), &log
+}
+
+func ask(h http.Handler, method, target string, header http.Header) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, http.NoBody)
+	for name, values := range header {
+		r.Header[name] = values
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+
+	return w
+}
+
+const badID = `{"error":"please provide numeric product id"}`
+
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	book := func(id string) string { return strings.Replace(comedyBook, `"id":0`, `"id":`+id, 1) }
+	const healthy = `{"status":"Details is healthy"}`
+	for name, tc := range map[string]struct {
+		request string
+		status  int
+		body    string
+		calls   int
+	}{
+		"book":                 {"GET /details/0", 200, book("0"), 1},
+		"trailing slash":       {"GET /details/0/", 200, book("0"), 1},
+		"leading zeros":        {"GET /details/007", 200, book("7"), 1},
+		"decimal, not octal":   {"GET /details/017", 200, book("17"), 1},
+		"plus":                 {"GET /details/+5", 200, book("5"), 1},
+		"minus":                {"GET /details/-1", 200, book("-1"), 1},
+		"minus zero":           {"GET /details/-0", 200, book("0"), 1},
+		"escaped digit":        {"GET /details/%31", 200, book("1"), 1},
+		"64 bits":              {"GET /details/9223372036854775807", 200, book("9223372036854775807"), 1},
+		"query":                {"GET /details/0?x=1", 200, book("0"), 1},
+		"65 bits":              {"GET /details/9223372036854775808", 400, badID, 0},
+		"word":                 {"GET /details/abc", 400, badID, 0},
+		"hexadecimal":          {"GET /details/0x1F", 400, badID, 0},
+		"underscore":           {"GET /details/1_000", 400, badID, 0},
+		"fraction":             {"GET /details/1.0", 400, badID, 0},
+		"blank":                {"GET /details/%20", 400, badID, 0},
+		"NUL":                  {"GET /details/1%00", 400, badID, 0},
+		"escaped slash":        {"GET /details/1%2F2", 400, badID, 0},
+		"full-width digit":     {"GET /details/%EF%BC%91", 400, badID, 0},
+		"no id":                {"GET /details", 400, badID, 0},
+		"no id, slash":         {"GET /details/", 400, badID, 0},
+		"two ids":              {"GET /details/1/2", 404, `{"error":"no such path; there are /details/{id}, /health and /metrics"}`, 0},
+		"case":                 {"GET /Details/0", 404, `{"error":"no such path; there are /details/{id}, /health and /metrics"}`, 0},
+		"root":                 {"GET /", 404, `{"error":"no such path; there are /details/{id}, /health and /metrics"}`, 0},
+		"health":               {"GET /health", 200, healthy, 0},
+		"health, HEAD":         {"HEAD /health", 200, healthy, 0},
+		"book, HEAD":           {"HEAD /details/0", 200, book("0"), 1},
+		"bad id, HEAD":         {"HEAD /details/x", 400, badID, 0},
+		"post":                 {"POST /details/0", 405, `{"error":"only GET and HEAD are answered here"}`, 0},
+		"delete":               {"DELETE /health", 405, `{"error":"only GET and HEAD are answered here"}`, 0},
+		"a method of nobody's": {"FOO /details/0", 405, `{"error":"only GET and HEAD are answered here"}`, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source := &books{volume: comedy()}
+			h, _ := newService(Config{Books: source})
+			method, target, _ := strings.Cut(tc.request, " ")
+			server := httptest.NewServer(h) // a recorder would show a body for HEAD too
+			defer server.Close()
+			r, err := http.NewRequestWithContext(t.Context(), method, server.URL+target, http.NoBody)
+			require.NoError(t, err)
+			res, err := server.Client().Do(r)
+			require.NoError(t, err)
+			body, err := io.ReadAll(res.Body)
+			require.NoError(t, err)
+			require.NoError(t, res.Body.Close())
+
+			assert.Equal(t, tc.status, res.StatusCode)
+			assert.Equal(t, []string{"application/json"}, res.Header["Content-Type"])
+			assert.Equal(t, []string{strconv.Itoa(len(tc.body))}, res.Header["Content-Length"])
+			if method == http.MethodHead {
+				tc.body = ""
+			}
+			assert.Equal(t, tc.body, string(body))
+			if tc.status == http.StatusMethodNotAllowed {
+				assert.Equal(t, []string{"GET, HEAD"}, res.Header["Allow"])
+			}
+			assert.Equal(t, tc.calls, source.calls)
+		})
+	}
+}
+
+func TestFixedBook(t *testing.T) {
+	t.Parallel()
+	h, _ := newService(Config{})
+	w := ask(h, http.MethodGet, "/details/-3", nil)
+	assert.Equal(t, http.StatusOK, w.Code)
+	assert.Equal(t, `{"id":-3,"author":"William Shakespeare","year":1595,"type":"paperback","pages":200,"publisher":"PublisherA",`+
+		`"language":"English","ISBN-10":"1234567890","ISBN-13":"123-1234567890"}`, w.Body.String())
+}
+
+func TestWhichISBN(t *testing.T) {
+	t.Parallel()
+	isbns := map[int64]googlebooks.ISBN{0: "9780141439518", 7: "0486424618"}
+	for name, tc := range map[string]struct {
+		isbns  map[int64]googlebooks.ISBN
+		id     string
+		status int
+		want   googlebooks.ISBN
+	}{
+		"none configured": {nil, "12", 200, "0486424618"},
+		"configured":      {isbns, "0", 200, "9780141439518"},
+		"another":         {isbns, "7", 200, "0486424618"},
+		"unknown id":      {isbns, "1", 404, ""},
+		"no ids at all":   {map[int64]googlebooks.ISBN{}, "0", 404, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source := &books{volume: comedy()}
+			h, _ := newService(Config{Books: source, ISBNs: tc.isbns})
+			w := ask(h, http.MethodGet, "/details/"+tc.id, nil)
+			assert.Equal(t, tc.status, w.Code)
+			assert.Equal(t, tc.want, source.isbn)
+			if tc.status == http.StatusNotFound {
+				assert.Contains(t, w.Body.String(), "BOOK_ISBNS")
+			}
+		})
+	}
+}
+
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		err    error
+		status int
+		body   string
+	}{
+		"no such volume":   {googlebooks.ErrNotFound, 404, `{"error":"Google Books has no volume with this ISBN"}`},
+		"Google refuses":   {&googlebooks.Error{StatusCode: 429, Reason: "rateLimitExceeded", Message: "set it"}, 502, `{"error":"set it"}`},
+		"Google fails":     {&googlebooks.Error{StatusCode: 503, Message: "try again"}, 502, `{"error":"try again"}`},
+		"a bad answer":     {&googlebooks.Error{StatusCode: 200, Reason: googlebooks.ReasonBadAnswer, Message: "bad"}, 502, `{"error":"bad"}`},
+		"no answer":        {&googlebooks.Error{Reason: googlebooks.ReasonNoAnswer, Message: "nothing"}, 502, `{"error":"nothing"}`},
+		"too late":         {&googlebooks.Error{Reason: googlebooks.ReasonTimeout, Message: "late", Err: context.DeadlineExceeded}, 504, `{"error":"late"}`},
+		"quotes":           {&googlebooks.Error{Message: `a "b" <c>`}, 502, `{"error":"a \"b\" <c>"}`},
+		"a defect of ours": {errors.New("inner secret"), 500, `{"error":"an error of the service itself; its log tells more"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, log := newService(Config{Books: &books{err: tc.err}})
+			w := ask(h, http.MethodGet, "/details/0", nil)
+			assert.Equal(t, tc.status, w.Code)
+			assert.Equal(t, tc.body, w.Body.String())
+			assert.Contains(t, log.String(), `"error":`)
+		})
+	}
+}
+
+func TestCallerGone(t *testing.T) {
+	t.Parallel()
+	h, log := newService(Config{Books: &books{err: context.Canceled}})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/details/0", http.NoBody))
+	assert.Contains(t, log.String(), `"status":499`)
+	assert.Contains(t, log.String(), `"level":"INFO"`)
+}
+
+func TestHeadersPassedOn(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{
+		"X-Request-Id": true, "X-Ot-Span-Context": true, "X-Datadog-Trace-Id": true, "X-Datadog-Parent-Id": true,
+		"X-Datadog-Sampling-Priority": true, "Traceparent": true, "Tracestate": true, "X-Cloud-Trace-Context": true,
+		"Grpc-Trace-Bin": true, "X-B3-Traceid": true, "X-B3-Spanid": true, "X-B3-Parentspanid": true, "X-B3-Sampled": true,
+		"X-B3-Flags": true, "B3": true, "Sw8": true, "User-Agent": true,
+		"Cookie": false, "Authorization": false, "Jwt": false, "End-User": false, "Proxy-Authorization": false,
+		"X-Forwarded-For": false, "Forwarded": false, "Accept": false, "Accept-Encoding": false, "Referer": false, "Baggage": false,
+		"X-Goog-Api-Key": false, "X-Forwarded-Client-Cert": false, "Host": false, "Connection": false, "Upgrade": false,
+		"Content-Length": false, "Transfer-Encoding": false, "Te": false,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			source := &books{volume: comedy()}
+			h, _ := newService(Config{Books: source})
+			ask(h, http.MethodGet, "/details/0", http.Header{name: {"a", "b"}})
+			if want {
+				assert.Equal(t, http.Header{name: {"a", "b"}}, source.header)
+			} else {
+				assert.Empty(t, source.header)
+			}
+		})
+	}
+}
+
+// FuzzHeadersPassedOn sends any header: nothing but the list goes on.
+func FuzzHeadersPassedOn(f *testing.F) {
+	for _, name := range []string{"cookie", "Authorization", "x-b3-traceid", "COOKIE", "jwt", "end-user", "X-Goog-Api-Key", "user-agent"} {
+		f.Add(name, "s3cret")
+	}
+	f.Fuzz(func(t *testing.T, name, value string) {
+		out := passedOn(http.Header{http.CanonicalHeaderKey(name): {value}, name: {value}})
+		for name := range out {
+			lower := strings.ToLower(name)
+			for _, secret := range []string{"cookie", "auth", "jwt", "user", "key", "token"} {
+				assert.False(t, strings.Contains(lower, secret) && lower != "user-agent", "%s goes to Google", name)
+			}
+		}
+	})
+}
+
+func FuzzID(f *testing.F) {
+	for _, id := range []string{"0", "-1", "+5", "007", "%31", "%", "%zz", "1%2F2", "9223372036854775808", "１", "..", "?", "#", "\x00"} {
+		f.Add(id)
+	}
+	h, _ := newService(Config{Books: &books{volume: comedy()}})
+	f.Fuzz(func(t *testing.T, id string) {
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+		target, err := r.URL.Parse("/details/" + id)
+		if err != nil {
+			return
+		}
+		r.URL = target
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		assert.Contains(t, []int{200, 400, 404}, w.Code)
+		var answer map[string]any
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &answer))
+		if w.Code == http.StatusOK && strings.HasPrefix(target.EscapedPath(), "/details/") {
+			_, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimPrefix(target.Path, "/details/"), "/"), 10, 64)
+			assert.NoError(t, err, "%q is an id", id)
+		}
+	})
+}
