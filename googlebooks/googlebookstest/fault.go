@@ -210,7 +210,7 @@ func (e *exchange) wrongContentLength() {
 		return
 	}
 	conn := e.hijack()
-	defer conn.Close()
+	defer end(conn)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n",
 		e.ok.status, http.StatusText(e.ok.status), e.ok.contentType, half)
@@ -231,7 +231,7 @@ func (e *exchange) earlyHints() {
 }
 
 func (e *exchange) close() {
-	e.hijack().Close()
+	end(e.hijack())
 }
 
 func (e *exchange) reset() {
@@ -280,7 +280,7 @@ func (e *exchange) hang() {
 
 func (e *exchange) notHTTP() {
 	conn := e.hijack()
-	defer conn.Close()
+	defer end(conn)
 	send(conn, []byte("SSH-2.0-OpenSSH_9.9\r\n"))
 }
 
@@ -303,10 +303,12 @@ func reset(conn net.Conn) {
 	if t, ok := conn.(*net.TCPConn); ok {
 		_ = t.SetLinger(0) // a client that has gone already needs no reset
 	}
-	conn.Close()
+	end(conn)
 }
 
-// send and flush leave errors alone: the client has gone, as many a fault makes it do, and nobody is left to be told.
+// send, flush and end leave errors alone: the client has gone, as many a fault makes it do, and nobody is left to be told.
 func send(w io.Writer, b []byte) { _, _ = w.Write(b) }
 
 func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
+
+func end(conn net.Conn) { _ = conn.Close() }

@@ -169,7 +169,7 @@ func (h *Handler) record(r *http.Request) Fault {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.requests) == maxRequests {
-		h.requests = slices.Delete(h.requests, 0, 1)
+		h.requests = h.requests[1:]
 	}
 	h.requests = append(h.requests, req)
 
@@ -257,7 +257,7 @@ func isbn13(isbn string) string {
 	switch {
 	case len(isbn) == 13 && onlyDigits(isbn):
 		return isbn
-	case len(isbn) == 10 && onlyDigits(isbn[:9]) && strings.Contains("0123456789Xx", isbn[9:]):
+	case len(isbn) == 10 && onlyDigits(isbn[:9]) && (onlyDigits(isbn[9:]) || strings.EqualFold(isbn[9:], "X")):
 		return withCheckDigit("978" + isbn[:9])
 	default:
 		return ""

@@ -98,7 +98,7 @@ func (s *Server) serve(ctx context.Context, tlsConfig *tls.Config) (string, erro
 		ReadTimeout:       maxHang, // a shorter one ends an answer that hangs
 		WriteTimeout:      maxHang,
 		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    64 << 10,
+		MaxHeaderBytes:    16 << 10,
 		// A handshake that a client breaks off is what the tests of certificates are about.
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
 	}
