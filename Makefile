@@ -108,12 +108,12 @@ fmt: ## Format the Go code as the linter wants it
 # go test fuzzes one target of one package at a time. `go test -list` names the targets before the package that holds them.
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (1m)
-	@set -eo pipefail; \
-	targets=$$(go test $(NO_PGO) -list '^Fuzz' ./... | awk '/^Fuzz/ { name[++n] = $$1 } /^ok/ { for (i = 1; i <= n; i++) print $$2 ":" name[i]; n = 0 }'); \
-	for target in $$targets; do \
+	@set -o pipefail; \
+	targets=$$(go test $(NO_PGO) -list '^Fuzz' ./... | awk '/^Fuzz/ { name[++n] = $$1; next } /^ok/ { for (i = 1; i <= n; i++) print $$2 ":" name[i]; n = 0; next } !/no test files/ { print > "/dev/stderr" }') || exit 1; \
+	status=0; for target in $$targets; do \
 		echo "fuzz: $$target"; \
-		go test $(NO_PGO) -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) "$${target%:*}"; \
-	done
+		go test $(NO_PGO) -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) "$${target%:*}" || status=1; \
+	done; exit $$status
 
 .PHONY: vuln
 vuln: ## Look for known vulnerabilities in what the code calls (needs the internet)
