@@ -124,7 +124,9 @@ func New(cfg Config) (*Client, error) {
 // newTransport makes the pool of connections. Idle ones go after a second: a
 // sidecar whose configuration changed (a ServiceEntry deleted) keeps serving
 // the connections that it has, and a person who tries it out would wait for
-// the effect. Under load no connection is idle that long.
+// the effect. Under load no connection is idle that long. Nothing is asked for
+// in gzip: unpacking 3 KB costs a third more than all the rest of a look-up,
+// and saves no round trip.
 func newTransport(roots *x509.CertPool, timeout time.Duration) *http.Transport {
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -137,6 +139,7 @@ func newTransport(roots *x509.CertPool, timeout time.Duration) *http.Transport {
 		MaxIdleConnsPerHost:    maxIdlePerHost,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxHeader,
+		DisableCompression:     true,
 	}
 }
 

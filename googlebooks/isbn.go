@@ -57,7 +57,16 @@ func (i ISBN) isbn13() ISBN {
 }
 
 func normalizeISBN(s string) string {
-	return strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(s))
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '-', ' ':
+			return -1
+		case 'x':
+			return 'X'
+		}
+
+		return r
+	}, s)
 }
 
 // checkDigit10 is the tenth digit after the first nine: all ten, weighted 10

@@ -29,7 +29,7 @@ type program struct {
 }
 
 // start runs the program on a free port, with the environment of the test.
-func start(t *testing.T, env map[string]string) *program {
+func start(t testing.TB, env map[string]string) *program {
 	t.Helper()
 	for name, value := range env {
 		t.Setenv(name, value)
@@ -90,7 +90,7 @@ func get(t *testing.T, url string) (status int, body string) {
 
 // standIn starts the stand-in for Google and returns the environment that leads
 // to it.
-func standIn(t *testing.T, cfg googlebookstest.Config) (google *googlebookstest.Server, https, plain map[string]string) {
+func standIn(t testing.TB, cfg googlebookstest.Config) (google *googlebookstest.Server, https, plain map[string]string) {
 	t.Helper()
 	google = googlebookstest.NewServer(cfg)
 	t.Cleanup(google.Close)
