@@ -62,10 +62,10 @@ build: ## Build static, stripped binaries of the service and of the emulator int
 
 ##@ Check
 
-# -race needs a C compiler.
+# -race needs a C compiler. -timeout, for each package: one that hangs fails soon, with the stacks.
 .PHONY: test
 test: ## Run every test of the service, with the race detector (TESTFLAGS=… for more)
-	go test -race $(NO_PGO) $(TESTFLAGS) ./...
+	go test -race $(NO_PGO) -timeout 3m $(TESTFLAGS) ./...
 
 # -count=1: the test cache does not see the manifests, which lie outside the test module.
 .PHONY: test-manifests
