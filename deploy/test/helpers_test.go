@@ -56,7 +56,7 @@ func root(t *testing.T) string {
 	return dir
 }
 
-// run runs a command in the repository's root folder and returns what it printed. A command that fails fails the test.
+// run starts a command in the repository's root folder and returns what it printed. Where it fails, so does the test.
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 

@@ -9,7 +9,7 @@ import (
 
 var (
 	// shellBlock finds the fenced blocks of a Markdown text that a reader would paste into a shell.
-	shellBlock = regexp.MustCompile("(?ms)^```(?:sh|bash|shell|console)\\n(.*?)^```")
+	shellBlock = regexp.MustCompile("(?s)\n```(?:sh|bash|shell)\n(.*?\n)```")
 	// deployPath finds the paths below deploy/ that a text names. What follows may end a sentence.
 	deployPath = regexp.MustCompile(`\bdeploy(?:/[\w.-]*\w)+`)
 )
@@ -17,7 +17,7 @@ var (
 // ShellBlocks returns the shell blocks of a Markdown text.
 func ShellBlocks(markdown string) []string {
 	var blocks []string
-	for _, match := range shellBlock.FindAllStringSubmatch(markdown, -1) {
+	for _, match := range shellBlock.FindAllStringSubmatch("\n"+markdown, -1) {
 		blocks = append(blocks, match[1])
 	}
 

@@ -75,7 +75,7 @@ func TestMutations(t *testing.T) {
 		"array for the sidecar's mount":  {edit("offline/details-v2/kustomization.yaml", `'{"books-emulator-ca":{"mountPath":"/etc/books-emulator","readOnly":true}}'`, `'[{"name":"books-emulator-ca","mountPath":"/etc/books-emulator"}]'`), "cannot unmarshal array"},
 		"CA the sidecar does not have":   {edit("offline/both/kustomization.yaml", "/etc/books-emulator/ca.pem", "/etc/emulator/ca.pem"), "no sidecar has the file /etc/emulator/ca.pem"},
 		"misspelled label":               {edit("ambient/namespace.yaml", "istio.io/use-waypoint", "istio.io/use-waypoints"), "Istio knows no label or annotation istio.io/use-waypoints"},
-		"no waypoint":                    {drop("ambient/waypoint.yaml"), "no waypoint waypoint"},
+		"no waypoint":                    {drop("ambient/waypoint.yaml"), "Namespace istio-egress: no waypoint"},
 		"no namespace":                   {drop("ambient/namespace.yaml"), "no such namespace"},
 		"no Service, emulator":           {drop("offline/emulator/service.yaml"), "no Service behind the endpoint"},
 		"another port, emulator":         {edit("offline/emulator/service.yaml", "port: 8443", "port: 443"), "has no port 8443"},

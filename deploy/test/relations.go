@@ -538,7 +538,7 @@ func (s *set) ports(namespace, host string) ([]uint32, bool) {
 
 		var ports []uint32
 		for _, port := range service.Spec.Ports {
-			ports = append(ports, uint32(port.Port)) //nolint:gosec // A port of a decoded Service: the schema holds it below 65536.
+			ports = append(ports, uint32(port.Port))
 		}
 
 		return ports, true

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -24,11 +25,15 @@ import (
 // kustomization is the name that makes a folder one that `kubectl apply -k` takes.
 const kustomization = "kustomization.yaml"
 
-// Tree is a copy of the manifests in memory: a test can break one without touching the files.
-// Paths are relative to deploy/, with slashes.
+// Tree is a copy of the manifests in memory: a test can break one without touching the files. Paths are relative to
+// deploy/, with slashes. Several goroutines may read a Tree; while one changes it, nobody else may use it.
 type Tree struct {
 	files filesys.FileSystem
 	names []string
+
+	mutex sync.Mutex
+	// built holds what each folder builds, since every check asks for it again. A change empties it.
+	built map[string][]*unstructured.Unstructured
 }
 
 // Root returns the repository's root folder, looked for from the working directory upwards.
@@ -59,7 +64,7 @@ func Load() (*Tree, error) {
 		return nil, err
 	}
 
-	tree := &Tree{files: filesys.MakeFsInMemory()}
+	tree := &Tree{files: filesys.MakeFsInMemory(), built: map[string][]*unstructured.Unstructured{}}
 	deploy := os.DirFS(filepath.Join(root, "deploy"))
 
 	err = fs.WalkDir(deploy, ".", func(name string, entry fs.DirEntry, err error) error {
@@ -89,7 +94,7 @@ func Load() (*Tree, error) {
 func (t *Tree) Add(name, content string) error {
 	t.names = append(t.names, name)
 
-	return t.files.WriteFile("/"+name, []byte(content))
+	return t.write(name, []byte(content))
 }
 
 // Edit replaces the first old of the file by replacement. A file that does not hold it is an error, or a test that
@@ -104,7 +109,16 @@ func (t *Tree) Edit(name, old, replacement string) error {
 		return fmt.Errorf("%s does not hold %q", name, old)
 	}
 
-	return t.files.WriteFile("/"+name, bytes.Replace(content, []byte(old), []byte(replacement), 1))
+	return t.write(name, bytes.Replace(content, []byte(old), []byte(replacement), 1))
+}
+
+func (t *Tree) write(name string, content []byte) error {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+
+	clear(t.built)
+
+	return t.files.WriteFile("/"+name, content)
 }
 
 // Drop removes a file, and its line in the folder's kustomization.
@@ -157,31 +171,49 @@ func (t *Tree) Read(name string) ([]*unstructured.Unstructured, error) {
 }
 
 // Build returns the objects that `kubectl apply -k` of these folders, one after the other, would apply. An object that
-// a later folder brings again replaces the earlier one, as it would in a cluster.
+// a later folder brings again replaces the earlier one, as it would in a cluster. The objects are for reading only.
 func (t *Tree) Build(folders ...string) ([]*unstructured.Unstructured, error) {
+	t.mutex.Lock()
+	defer t.mutex.Unlock()
+
 	var objects []*unstructured.Unstructured
 
 	for _, folder := range folders {
-		built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(t.files, "/"+folder)
+		built, err := t.build(folder)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", folder, err)
 		}
 
-		text, err := built.AsYaml()
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", folder, err)
-		}
-
-		parsed, err := Parse(text)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", folder, err)
-		}
-
-		for _, object := range parsed {
+		for _, object := range built {
 			objects = slices.DeleteFunc(objects, func(other *unstructured.Unstructured) bool { return ID(other) == ID(object) })
 			objects = append(objects, object)
 		}
 	}
+
+	return objects, nil
+}
+
+func (t *Tree) build(folder string) ([]*unstructured.Unstructured, error) {
+	if objects, ok := t.built[folder]; ok {
+		return objects, nil
+	}
+
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(t.files, "/"+folder)
+	if err != nil {
+		return nil, err
+	}
+
+	text, err := built.AsYaml()
+	if err != nil {
+		return nil, err
+	}
+
+	objects, err := Parse(text)
+	if err != nil {
+		return nil, err
+	}
+
+	t.built[folder] = objects
 
 	return objects, nil
 }
