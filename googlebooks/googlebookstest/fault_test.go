@@ -159,7 +159,6 @@ func faultTests(t *testing.T) map[string]faultTest {
 		}},
 		"10-mb": {status: 200, check: func(t *testing.T, a arrival) {
 			t.Helper()
-			assert.True(t, json.Valid([]byte(a.body)), "nothing is wrong with it but its size")
 			assert.Len(t, a.body, 10<<20+len(`"padding": "",`)+len(comedy))
 		}},
 		"invalid-utf-8": {status: 200, check: func(t *testing.T, a arrival) {
@@ -244,14 +243,14 @@ func TestFaultsOnTheWire(t *testing.T) {
 					c.Transport.(*http.Transport).ForceAttemptHTTP2 = false
 				}
 				srv.Script(fault.Name)
-				patience := 10 * time.Second
+				patience := time.Minute
 				if fault.Name == "hang" {
 					patience = slow
 				}
 				got := arrive(t, c, base+comedyPath, patience)
 				test.assert(t, got, proto)
 
-				next := arrive(t, c, base+comedyPath, 10*time.Second)
+				next := arrive(t, c, base+comedyPath, time.Minute)
 				require.NoError(t, next.err, "all is well again")
 				assert.Equal(t, 200, next.status)
 				assert.Len(t, srv.Requests(), 2, "nobody asks twice")
@@ -390,9 +389,10 @@ func TestTenMegabytesPackWell(t *testing.T) {
 	assert.Less(t, len(body), 100<<10)
 	z, err := gzip.NewReader(bytes.NewReader([]byte(body)))
 	require.NoError(t, err)
-	n, err := io.Copy(io.Discard, z)
+	unpacked, err := io.ReadAll(z)
 	require.NoError(t, err)
-	assert.Greater(t, n, int64(10<<20))
+	assert.Greater(t, len(unpacked), 10<<20)
+	assert.True(t, json.Valid(unpacked), "nothing is wrong with it but its size")
 }
 
 // Whatever waits is let go when the server closes; goleak finds what is not.
@@ -422,13 +422,13 @@ func TestCloseEndsFaultsThatWait(t *testing.T) {
 					}
 					failed <- err
 				}()
-				require.Eventually(t, func() bool { return len(srv.Requests()) == 1 }, 5*time.Second, time.Millisecond)
+				require.Eventually(t, func() bool { return len(srv.Requests()) == 1 }, 20*time.Second, time.Millisecond)
 
 				srv.Close()
 				select {
 				case err := <-failed:
 					assert.Error(t, err)
-				case <-time.After(5 * time.Second):
+				case <-time.After(20 * time.Second):
 					assert.Fail(t, "the client still waits")
 				}
 			})
