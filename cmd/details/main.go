@@ -62,6 +62,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 
 	logger := newLogger(stderr, cfg.LogLevel)
+	slog.SetDefault(logger) // for net/http's own words, which come over package log
 	if err := serve(ctx, cfg, logger); err != nil {
 		fmt.Fprintf(stderr, "details: %v\n", err)
 
