@@ -40,9 +40,9 @@ func BenchmarkHandler(b *testing.B) {
 	require.NoError(b, err)
 	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 	require.NoError(b, err)
-	defer null.Close()
+	defer func() { require.NoError(b, null.Close()) }()
 	h := New(Config{Books: client, Metrics: metrics, Logger: slog.New(slog.NewJSONHandler(null, nil))})
-	r := httptest.NewRequest(http.MethodGet, "/details/0", http.NoBody)
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/details/0", http.NoBody)
 	r.Header.Set("Traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	w := nobody{header: make(http.Header)}
 	b.ReportAllocs()

@@ -43,7 +43,7 @@ func TestLogLine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h, log := newService(Config{Books: &books{volume: comedy()}})
-			ask(h, http.MethodGet, tc.target, tc.header)
+			ask(t, h, http.MethodGet, tc.target, tc.header)
 			text := log.String()
 			require.Equal(t, 1, strings.Count(text, "\n"), "one line: %s", text)
 			assert.NotContains(t, text, "\x1b")
@@ -94,7 +94,7 @@ func TestLogTellsOfGoogle(t *testing.T) {
 			h, log := newService(Config{Metrics: metrics, Books: &books{
 				volume: comedy(), err: tc.err, see: func(ctx context.Context) { tc.see(ctx, metrics) },
 			}})
-			ask(h, http.MethodGet, "/details/0", nil)
+			ask(t, h, http.MethodGet, "/details/0", nil)
 			var line map[string]any
 			require.NoError(t, json.Unmarshal([]byte(log.String()), &line))
 			for key, want := range tc.want {

@@ -25,10 +25,10 @@ func TestMetrics(t *testing.T) {
 	}}})
 	for _, request := range []string{"GET /details/0", "HEAD /details/1/", "GET /details/x", "GET /nowhere/1", "GET /nowhere/2", "FOO /", "GET /health"} {
 		method, target, _ := strings.Cut(request, " ")
-		ask(h, method, target, nil)
+		ask(t, h, method, target, nil)
 	}
 
-	got := ask(h, http.MethodGet, "/metrics", nil)
+	got := ask(t, h, http.MethodGet, "/metrics", nil)
 	require.Equal(t, http.StatusOK, got.Code)
 	for _, want := range []string{
 		`details_requests_total{code="200",method="GET",route="details"} 1`,

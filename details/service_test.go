@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -76,11 +77,10 @@ func newService(cfg Config) (http.Handler, *lines) {
 	return New(cfg), &log
 }
 
-func ask(h http.Handler, method, target string, header http.Header) *httptest.ResponseRecorder {
-	r := httptest.NewRequest(method, target, http.NoBody)
-	for name, values := range header {
-		r.Header[name] = values
-	}
+func ask(tb testing.TB, h http.Handler, method, target string, header http.Header) *httptest.ResponseRecorder {
+	tb.Helper()
+	r := httptest.NewRequestWithContext(tb.Context(), method, target, http.NoBody)
+	maps.Copy(r.Header, header)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 
@@ -164,7 +164,7 @@ func TestRoutes(t *testing.T) {
 func TestFixedBook(t *testing.T) {
 	t.Parallel()
 	h, _ := newService(Config{})
-	w := ask(h, http.MethodGet, "/details/-3", nil)
+	w := ask(t, h, http.MethodGet, "/details/-3", nil)
 	assert.Equal(t, http.StatusOK, w.Code)
 	assert.Equal(t, `{"id":-3,"author":"William Shakespeare","year":1595,"type":"paperback","pages":200,"publisher":"PublisherA",`+
 		`"language":"English","ISBN-10":"1234567890","ISBN-13":"123-1234567890"}`, w.Body.String())
@@ -189,7 +189,7 @@ func TestWhichISBN(t *testing.T) {
 			t.Parallel()
 			source := &books{volume: comedy()}
 			h, _ := newService(Config{Books: source, ISBNs: tc.isbns})
-			w := ask(h, http.MethodGet, "/details/"+tc.id, nil)
+			w := ask(t, h, http.MethodGet, "/details/"+tc.id, nil)
 			assert.Equal(t, tc.status, w.Code)
 			assert.Equal(t, tc.want, source.isbn)
 			if tc.status == http.StatusNotFound {
@@ -218,7 +218,7 @@ func TestFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h, log := newService(Config{Books: &books{err: tc.err}})
-			w := ask(h, http.MethodGet, "/details/0", nil)
+			w := ask(t, h, http.MethodGet, "/details/0", nil)
 			assert.Equal(t, tc.status, w.Code)
 			assert.Equal(t, tc.body, w.Body.String())
 			assert.Contains(t, log.String(), `"error":`)
@@ -252,7 +252,7 @@ func TestHeadersPassedOn(t *testing.T) {
 			t.Parallel()
 			source := &books{volume: comedy()}
 			h, _ := newService(Config{Books: source})
-			ask(h, http.MethodGet, "/details/0", http.Header{name: {"a", "b"}})
+			ask(t, h, http.MethodGet, "/details/0", http.Header{name: {"a", "b"}})
 			if want {
 				assert.Equal(t, http.Header{name: {"a", "b"}}, source.header)
 			} else {
@@ -284,7 +284,7 @@ func FuzzID(f *testing.F) {
 	}
 	h, _ := newService(Config{Books: &books{volume: comedy()}})
 	f.Fuzz(func(t *testing.T, id string) {
-		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
 		target, err := r.URL.Parse("/details/" + id)
 		if err != nil {
 			return

@@ -15,6 +15,8 @@ const maxCached = 10_000
 
 // Source looks a volume up, as Client.Volume and Cache.Volume do.
 type Source interface {
+	// Volume returns the volume with this ISBN, or ErrNotFound, *Error or the
+	// context's error; header goes to Google along with the call.
 	Volume(ctx context.Context, isbn ISBN, header http.Header) (*Volume, error)
 }
 
@@ -92,7 +94,7 @@ func (c *Cache) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Vol
 		return item.Value().volume, nil
 	}
 
-	f, outcome := c.board(isbn, header)
+	f, outcome := c.board(isbn, header) //nolint:contextcheck // the call must outlive this caller if others wait for it
 	select {
 	case <-f.done:
 	case <-ctx.Done():
@@ -145,7 +147,8 @@ func (c *Cache) fly(ctx context.Context, isbn ISBN, header http.Header, f *fligh
 func (c *Cache) leave(isbn ISBN, f *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if f.waiting--; f.waiting == 0 {
+	f.waiting--
+	if f.waiting == 0 {
 		f.cancel()
 		c.forget(isbn, f)
 	}

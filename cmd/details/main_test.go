@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -29,12 +30,12 @@ type program struct {
 }
 
 // start runs the program on a free port, with the environment of the test.
-func start(t testing.TB, env map[string]string) *program {
-	t.Helper()
+func start(tb testing.TB, env map[string]string) *program {
+	tb.Helper()
 	for name, value := range env {
-		t.Setenv(name, value)
+		tb.Setenv(name, value)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(tb.Context())
 	status := make(chan int, 1)
 	out, in := io.Pipe()
 	go func() {
@@ -49,14 +50,14 @@ func start(t testing.TB, env map[string]string) *program {
 			return false
 		}
 		var line map[string]any
-		require.NoError(t, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
+		assert.NoError(tb, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
 		p.logs = append(p.logs, line)
 
 		return true
 	}
-	require.True(t, next())
+	require.True(tb, next())
 	_, port, err := net.SplitHostPort(p.logs[0]["address"].(string))
-	require.NoError(t, err)
+	require.NoError(tb, err)
 	p.url = "http://localhost:" + port
 	read := make(chan struct{})
 	go func() {
@@ -70,32 +71,42 @@ func start(t testing.TB, env map[string]string) *program {
 
 		return <-status
 	}
-	t.Cleanup(cancel)
+	tb.Cleanup(cancel)
 
 	return p
 }
 
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
-	require.NoError(t, err)
-	res, err := http.DefaultClient.Do(r)
-	require.NoError(t, err)
-	defer res.Body.Close()
-	b, err := io.ReadAll(res.Body)
+	status, body, err := fetch(t.Context(), url)
 	require.NoError(t, err)
 
-	return res.StatusCode, string(b)
+	return status, body
+}
+
+// fetch is get for goroutines that are not the test's.
+func fetch(ctx context.Context, url string) (status int, body string, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, "", err
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	b, err := io.ReadAll(res.Body)
+
+	return res.StatusCode, string(b), errors.Join(err, res.Body.Close())
 }
 
 // standIn starts the stand-in for Google and returns the environment that leads
 // to it.
-func standIn(t testing.TB, cfg googlebookstest.Config) (google *googlebookstest.Server, https, plain map[string]string) {
-	t.Helper()
+func standIn(tb testing.TB, cfg googlebookstest.Config) (google *googlebookstest.Server, https, plain map[string]string) {
+	tb.Helper()
 	google = googlebookstest.NewServer(cfg)
-	t.Cleanup(google.Close)
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	require.NoError(t, os.WriteFile(ca, google.CAPEM, 0o600))
+	tb.Cleanup(google.Close)
+	ca := filepath.Join(tb.TempDir(), "ca.pem")
+	require.NoError(tb, os.WriteFile(ca, google.CAPEM, 0o600))
 
 	return google, map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPSAddr, "GOOGLE_BOOKS_CA_FILE": ca},
 		map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPAddr, "DO_NOT_ENCRYPT": "true"}
@@ -148,13 +159,13 @@ func TestIPv4AndIPv6(t *testing.T) {
 	p := start(t, map[string]string{"ENABLE_EXTERNAL_BOOK_SERVICE": "false"})
 	_, port, _ := net.SplitHostPort(p.logs[0]["address"].(string))
 	for _, host := range []string{"127.0.0.1", "::1"} {
-		if l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0")); err != nil {
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
 			t.Logf("no %s on this machine: %v", host, err)
 
 			continue
-		} else {
-			require.NoError(t, l.Close())
 		}
+		require.NoError(t, l.Close())
 		status, _ := get(t, "http://"+net.JoinHostPort(host, port)+"/health")
 		assert.Equal(t, http.StatusOK, status)
 	}
@@ -230,7 +241,8 @@ func TestShutdown(t *testing.T) {
 	p := start(t, https)
 	answered := make(chan string, 1)
 	go func() {
-		_, body := get(t, p.url+"/details/0")
+		_, body, err := fetch(t.Context(), p.url+"/details/0")
+		assert.NoError(t, err)
 		answered <- body
 	}()
 	require.Eventually(t, func() bool { return len(google.Requests()) == 1 }, 5*time.Second, time.Millisecond)
