@@ -3,6 +3,9 @@ package details
 import (
 	"context"
 	"net/http"
+	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,6 +31,7 @@ func TestMetrics(t *testing.T) {
 		ask(t, h, method, target, nil)
 	}
 
+	checkReadme(t, metrics)
 	got := ask(t, h, http.MethodGet, "/metrics", nil)
 	require.Equal(t, http.StatusOK, got.Code)
 	for _, want := range []string{
@@ -51,4 +55,29 @@ func TestMetrics(t *testing.T) {
 	} {
 		assert.Contains(t, got.Body.String(), want)
 	}
+}
+
+// checkReadme compares the README's table of metrics with the registry, in
+// which every metric has a series by now.
+func checkReadme(t *testing.T, metrics *Metrics) {
+	t.Helper()
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	documented := make(map[string][]string)
+	for _, row := range regexp.MustCompile("(?m)^\\| `(details_\\w+)` \\|(.*?)\\|").FindAllStringSubmatch(string(readme), -1) {
+		documented[row[1]] = strings.FieldsFunc(row[2], func(r rune) bool { return strings.ContainsRune("`, ", r) })
+		slices.Sort(documented[row[1]])
+	}
+	families, err := metrics.registry.Gather()
+	require.NoError(t, err)
+	registered := make(map[string][]string)
+	for _, family := range families {
+		if strings.HasPrefix(family.GetName(), "details_") {
+			registered[family.GetName()] = []string{}
+			for _, label := range family.GetMetric()[0].GetLabel() {
+				registered[family.GetName()] = append(registered[family.GetName()], label.GetName())
+			}
+		}
+	}
+	assert.Equal(t, registered, documented)
 }

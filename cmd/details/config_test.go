@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,25 @@ func TestHelp(t *testing.T) {
 			assert.Contains(t, stdout.String(), string(details.DefaultISBN))
 		})
 	}
+}
+
+// TestReadme compares the README's table of settings with the one that drives
+// --help.
+func TestReadme(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	_, table, ok := strings.Cut(string(readme), "| Variable | Default | |\n| --- | --- | --- |\n")
+	require.True(t, ok)
+	table, _, _ = strings.Cut(table, "\n\n")
+	var want []string
+	for field := range reflect.TypeFor[config]().Fields() {
+		row := "| `" + field.Tag.Get("envconfig") + "` | "
+		if value := field.Tag.Get("default"); value != "" {
+			row += "`" + value + "` "
+		}
+		want = append(want, row+"| "+field.Tag.Get("desc")+" |")
+	}
+	assert.Equal(t, want, strings.Split(table, "\n"))
 }
 
 func TestVersion(t *testing.T) {
