@@ -7,7 +7,6 @@
 package googlebooks
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -20,8 +19,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/failsafe-go/failsafe-go"
 )
 
 // DefaultHost is where Google serves the API.
@@ -72,9 +69,8 @@ type Client struct {
 	country   string
 	userAgent []string
 	timeout   time.Duration
-	retries   failsafe.Executor[*Volume]
 	observe   func(context.Context, Try)
-	bodies    sync.Pool // of *bytes.Buffer
+	decoders  sync.Pool // of *decoder
 }
 
 // New makes a Client. The error tells of a host that is none.
@@ -105,12 +101,11 @@ func New(cfg Config) (*Client, error) {
 		userAgent: []string{cfg.UserAgent},
 		timeout:   cfg.Timeout,
 		observe:   cfg.Observe,
-		bodies:    sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		decoders:  sync.Pool{New: func() any { return new(decoder) }},
 	}
 	if c.timeout == 0 {
 		c.timeout = DefaultTimeout
 	}
-	c.retries = newRetries(c.timeout)
 	if c.transport == nil {
 		c.transport = newTransport(cfg.RootCAs, c.timeout)
 	}
@@ -162,9 +157,10 @@ func (c *Client) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Vo
 	}
 
 	start := time.Now()
-	v, err := c.retries.WithContext(ctx).GetWithExecution(func(e failsafe.Execution[*Volume]) (*Volume, error) {
-		return c.try(ctx, start, e.Attempts(), isbn, header)
-	})
+	v, err := c.try(ctx, start.Add(time.Duration(firstTryShare*float64(c.timeout))), 1, isbn, header)
+	if transient(err) {
+		v, err = c.retry(ctx, start, err, isbn, header)
+	}
 	if ctxErr := ctx.Err(); errors.Is(ctxErr, context.Canceled) {
 		return nil, ctxErr
 	}
@@ -172,10 +168,9 @@ func (c *Client) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Vo
 	return v, err
 }
 
-// try makes the call of this number in a look-up that began at start, and
-// tells the observer of it.
-func (c *Client) try(ctx context.Context, start time.Time, number int, isbn ISBN, header http.Header) (*Volume, error) {
-	ctx, cancel := c.tryWithin(ctx, start, number)
+// try makes one call, the number-th of its look-up, and tells the observer of it.
+func (c *Client) try(ctx context.Context, deadline time.Time, number int, isbn ISBN, header http.Header) (*Volume, error) {
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	begin := time.Now()
 	v, status, err := c.call(ctx, isbn, header)
@@ -203,26 +198,26 @@ func (c *Client) call(ctx context.Context, isbn ISBN, header http.Header) (*Volu
 	if err != nil {
 		return nil, 0, c.failure(err)
 	}
-	body := c.bodies.Get().(*bytes.Buffer)
+	d := c.decoders.Get().(*decoder)
 	defer func() {
-		if body.Cap() <= maxPooledBody {
-			body.Reset()
-			c.bodies.Put(body)
+		if d.body.Cap() <= maxPooledBody {
+			d.body.Reset()
+			c.decoders.Put(d)
 		}
 	}()
-	_, err = body.ReadFrom(io.LimitReader(res.Body, maxBody+1))
+	_, err = d.body.ReadFrom(io.LimitReader(res.Body, maxBody+1))
 	_ = res.Body.Close()
 
 	if res.StatusCode != http.StatusOK {
-		return nil, res.StatusCode, c.refusal(res.StatusCode, body.Bytes())
+		return nil, res.StatusCode, c.refusal(res.StatusCode, d.body.Bytes())
 	}
 	if err != nil {
 		return nil, res.StatusCode, c.cut(err)
 	}
-	if body.Len() > maxBody {
+	if d.body.Len() > maxBody {
 		return nil, res.StatusCode, c.bad(fmt.Errorf("more than %d bytes", maxBody))
 	}
-	v, err := decode(body.Bytes(), isbn)
+	v, err := d.volume(isbn)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, res.StatusCode, c.bad(err)
 	}
@@ -232,7 +227,7 @@ func (c *Client) call(ctx context.Context, isbn ISBN, header http.Header) (*Volu
 
 // failure makes the Error of a call that brought no answer.
 func (c *Client) failure(err error) *Error {
-	e := &Error{Reason: ReasonNoAnswer, Message: c.noAnswer(), Err: err}
+	e := &Error{Reason: ReasonNoAnswer, Message: c.noAnswer(), Err: c.cause(err)}
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
 	switch {
@@ -243,7 +238,7 @@ func (c *Client) failure(err error) *Error {
 	case untrusted:
 		e.Reason = ReasonCertificate
 		e.Message = fmt.Sprintf("the certificate of %s does not prove that it is Google (%s); if its CA is yours, name it in GOOGLE_BOOKS_CA_FILE",
-			c.upstream, printable(err.Error(), 200))
+			c.upstream, printable(c.redact(err.Error()), 200))
 	case notTLS:
 		e.Reason = ReasonNotTLS
 		e.Message = fmt.Sprintf("%s does not speak TLS; does a sidecar originate TLS a second time? then set DO_NOT_ENCRYPT=true or delete its DestinationRule", c.upstream)
@@ -268,7 +263,7 @@ func (c *Client) bad(err error) *Error {
 		StatusCode: http.StatusOK,
 		Reason:     ReasonBadAnswer,
 		Message:    c.upstream + " answered 200, but not with volumes that can be read; is it Google Books?",
-		Err:        err,
+		Err:        c.cause(err),
 	}
 }
 

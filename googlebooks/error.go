@@ -30,7 +30,7 @@ type Error struct {
 	StatusCode int    // HTTP status of the answer; 0: there was none
 	Reason     string // Google's reason, such as rateLimitExceeded, or one of the constants above; may be empty
 	Message    string // what happened and what to do about it, on one line, without secrets
-	Err        error  // the cause where the network or the decoder has one, for a log; may be nil
+	Err        error  // the cause where the network or the decoder has one, without secrets, for a log; may be nil
 }
 
 // Error returns the message.
@@ -146,6 +146,25 @@ func (c *Client) redact(s string) string {
 
 	return strings.ReplaceAll(s, c.apiKey, "[API key]")
 }
+
+// cause is err without the API key in its text: net/http and the decoder
+// quote what they can't read, and a proxy's answer may repeat the request.
+func (c *Client) cause(err error) error {
+	text := err.Error()
+	if redacted := c.redact(text); redacted != text {
+		return &redactedError{err, redacted}
+	}
+
+	return err
+}
+
+type redactedError struct {
+	err  error
+	text string
+}
+
+func (e *redactedError) Error() string { return e.text }
+func (e *redactedError) Unwrap() error { return e.err }
 
 // printable makes a text from outside fit for one line: no control characters,
 // at most limit bytes.

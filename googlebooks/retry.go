@@ -13,7 +13,8 @@ import (
 // Shares of the time for a look-up; for 2.5 s: the first try has 1.2 s, so
 // that one hung connection is not the end of it, a later try what is left,
 // and none starts with less than 300 ms. Before the second try there are up
-// to 100 ms of waiting, before the third up to 200 ms (full jitter).
+// to 100 ms of waiting, before the third up to 200 ms (exponential back-off
+// with full jitter, as Google asks for on 5xx).
 const (
 	maxTries         = 3
 	firstTryShare    = 0.48
@@ -21,23 +22,35 @@ const (
 	meanBackoffShare = 0.02
 )
 
-// newRetries makes the policy: which failures are tried again, how often, and
-// when. Google asks for truncated exponential back-off on 5xx; its spent
-// quotas (429) come back in a minute at the earliest, so they are final.
-func newRetries(budget time.Duration) failsafe.Executor[*Volume] {
-	share := func(s float64) time.Duration { return time.Duration(s * float64(budget)) }
-
-	return failsafe.With(retrypolicy.NewBuilder[*Volume]().
+// retry goes on after the first try of a look-up that began at start ended in
+// failure. The first one is made without the library, whose bookkeeping takes
+// a twentieth of the time of a look-up that goes well.
+func (c *Client) retry(ctx context.Context, start time.Time, failure error, isbn ISBN, header http.Header) (*Volume, error) {
+	share := func(s float64) time.Duration { return time.Duration(s * float64(c.timeout)) }
+	left := share(noTryAfterShare) - time.Since(start)
+	if left <= 0 {
+		return nil, failure
+	}
+	retries := retrypolicy.NewBuilder[*Volume]().
 		HandleIf(func(_ *Volume, err error) bool { return transient(err) }).
 		WithMaxAttempts(maxTries).
-		WithMaxDuration(share(noTryAfterShare)).
+		WithMaxDuration(left).
 		WithBackoff(share(meanBackoffShare), share(4*meanBackoffShare)).
 		WithJitterFactor(1).
 		ReturnLastFailure().
-		Build())
+		Build()
+
+	return failsafe.With(retries).WithContext(ctx).GetWithExecution(func(e failsafe.Execution[*Volume]) (*Volume, error) {
+		if e.IsFirstAttempt() {
+			return nil, failure
+		}
+
+		return c.try(ctx, start.Add(c.timeout), e.Attempts(), isbn, header)
+	})
 }
 
-// transient reports whether the same call may go well the next moment.
+// transient reports whether the same call may go well the next moment. Spent
+// quotas (429) come back in a minute at the earliest, so they are final.
 func transient(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok || errors.Is(err, context.Canceled) {
@@ -51,14 +64,4 @@ func transient(err error) bool {
 	}
 
 	return e.Reason == ReasonTimeout
-}
-
-// tryWithin gives a try its share of what the look-up has from start on.
-func (c *Client) tryWithin(ctx context.Context, start time.Time, number int) (context.Context, context.CancelFunc) {
-	deadline := start.Add(c.timeout)
-	if number == 1 {
-		deadline = start.Add(time.Duration(firstTryShare * float64(c.timeout)))
-	}
-
-	return context.WithDeadline(ctx, deadline)
 }
