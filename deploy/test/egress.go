@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	networking "istio.io/api/networking/v1"
-	appsv1 "k8s.io/api/apps/v1"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 )
 
 // checkServiceEntries looks at the way to each host outside: an endpoint has to be there, and plain HTTP has to be
@@ -204,14 +204,16 @@ func (s *set) checkDestinationRules(found *problems) {
 			}
 
 			if tls := settings.GetTls(); tls != nil {
-				found.add(within(rule.ID, s.checkOrigination(host, tls)))
+				found.add(within(rule.ID, s.checkOrigination(rule, tls)))
 			}
 		}
 	}
 }
 
-func (s *set) checkOrigination(host string, tls *networking.ClientTLSSettings) error {
+func (s *set) checkOrigination(rule resource[*networking.DestinationRule], tls *networking.ClientTLSSettings) error {
 	var found problems
+
+	host := rule.Spec.GetHost()
 
 	if tls.GetMode() != networking.ClientTLSSettings_SIMPLE {
 		found.addf("TLS of mode %s", tls.GetMode())
@@ -225,17 +227,46 @@ func (s *set) checkOrigination(host string, tls *networking.ClientTLSSettings) e
 		found.addf("the name in the certificate of %s is not checked: sni %q, subjectAltNames %q", host, tls.GetSni(), tls.GetSubjectAltNames())
 	}
 
-	switch file := tls.GetCaCertificates(); file {
-	case "":
-		found.addf("no caCertificates (IST0129)")
-	case "system":
-	default:
-		if !slices.ContainsFunc(s.deployments, func(deployment *appsv1.Deployment) bool {
-			mounts, err := sidecarMounts(deployment)
+	// A waypoint takes a service's rule as its own inbound configuration, for which Istio passes over selectors.
+	if rule.Spec.GetWorkloadSelector() != nil && slices.ContainsFunc(s.gateways, func(waypoint *gateway.Gateway) bool {
+		return namespaceOf(waypoint.Namespace) == rule.Namespace
+	}) {
+		found.addf("clear text would leave: no waypoint follows a rule with a workloadSelector")
+	}
 
-			return err == nil && slices.Contains(slices.Collect(maps.Values(mounts)), path.Dir(file))
-		}) {
-			found.addf("no sidecar has the file %s", file)
+	switch file, credential := tls.GetCaCertificates(), tls.GetCredentialName(); {
+	case credential != "":
+		if name, ok := strings.CutPrefix(credential, "configmap://"+rule.Namespace+"/"); !ok || name == "" || file != "" {
+			found.addf("credentialName %s: want a ConfigMap of the rule's own namespace, and no caCertificates beside it", credential)
+		}
+	case file == "":
+		found.addf("no caCertificates (IST0129)")
+	case file != "system":
+		found.add(s.checkFile(rule, file))
+	}
+
+	return found.err()
+}
+
+// checkFile returns an error unless the rule holds for those sidecars alone that have the file. Another one would wait
+// for it, and its pod might never become ready.
+func (s *set) checkFile(rule resource[*networking.DestinationRule], file string) error {
+	var found problems
+
+	selector := rule.Spec.GetWorkloadSelector().GetMatchLabels()
+	if len(selector) == 0 {
+		found.addf("reaches sidecars without the file %s: no workloadSelector", file)
+	} else if !s.anyPod(rule.Namespace, matches(selector)) {
+		found.addf("selects no pod")
+	}
+
+	for _, deployment := range s.deployments {
+		if namespaceOf(deployment.Namespace) != rule.Namespace || !matches(selector)(deployment.Spec.Template.Labels) {
+			continue
+		}
+
+		if mounts, err := sidecarMounts(deployment); err != nil || !slices.Contains(slices.Collect(maps.Values(mounts)), path.Dir(file)) {
+			found.addf("the sidecar of %s does not have the file %s", deployment.Name, file)
 		}
 	}
 

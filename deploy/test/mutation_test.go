@@ -25,6 +25,7 @@ func TestMutations(t *testing.T) {
 	const (
 		deployment = "details-v2/deployment.yaml"
 		emulator   = "offline/emulator/deployment.yaml"
+		selector   = "    - op: add\n      path: /spec/workloadSelector\n      value:\n        matchLabels:\n          app: details\n          version: v2\n"
 	)
 
 	tests := map[string]struct {
@@ -73,7 +74,12 @@ func TestMutations(t *testing.T) {
 		"mount without volume":           {edit("offline/details-v2/kustomization.yaml", "          - name: books-emulator-ca\n            configMap", "          - name: books-emulator\n            configMap"), "no volume of the pod"},
 		"misspelled annotation":          {edit("offline/details-v2/kustomization.yaml", "userVolumeMount", "userVolumeMounts"), "Istio knows no label or annotation sidecar.istio.io/userVolumeMounts"},
 		"array for the sidecar's mount":  {edit("offline/details-v2/kustomization.yaml", `'{"books-emulator-ca":{"mountPath":"/etc/books-emulator","readOnly":true}}'`, `'[{"name":"books-emulator-ca","mountPath":"/etc/books-emulator"}]'`), "cannot unmarshal array"},
-		"CA the sidecar does not have":   {edit("offline/both/kustomization.yaml", "/etc/books-emulator/ca.pem", "/etc/emulator/ca.pem"), "no sidecar has the file /etc/emulator/ca.pem"},
+		"CA the sidecar does not have":   {edit("offline/both/kustomization.yaml", "/etc/books-emulator/ca.pem", "/etc/emulator/ca.pem"), "the sidecar of details-v2 does not have the file /etc/emulator/ca.pem"},
+		"rule for all, origination":      {edit("offline/tls-origination/kustomization.yaml", selector, ""), "reaches sidecars without the file"},
+		"rule for all, both":             {edit("offline/both/kustomization.yaml", selector, ""), "reaches sidecars without the file"},
+		"rule for all, books-only":       {edit("offline/books-only/kustomization.yaml", selector, ""), "reaches sidecars without the file"},
+		"rule for every version":         {edit("offline/both/kustomization.yaml", "          version: v2\n", ""), "the sidecar of details-v1 does not have the file"},
+		"rule for nobody":                {edit("offline/both/kustomization.yaml", "version: v2", "version: v3"), "selects no pod"},
 		"misspelled label":               {edit("ambient/namespace.yaml", "istio.io/use-waypoint", "istio.io/use-waypoints"), "Istio knows no label or annotation istio.io/use-waypoints"},
 		"no waypoint":                    {drop("ambient/waypoint.yaml"), "Namespace istio-egress: no waypoint"},
 		"no namespace":                   {drop("ambient/namespace.yaml"), "no such namespace"},
