@@ -22,8 +22,9 @@ func (s *service) log(r *http.Request, level slog.Level, x *exchange, bytes int,
 		return
 	}
 
-	attrs := make([]slog.Attr, 0, 13)
-	attrs = append(attrs,
+	// A record of our own, because Logger.LogAttrs looks up who called it.
+	line := slog.NewRecord(time.Now(), level, "request", 0)
+	line.AddAttrs(
 		slog.String("method", clip(r.Method)),
 		slog.String("path", clip(r.URL.Path)),
 		slog.Int("status", x.status),
@@ -31,31 +32,31 @@ func (s *service) log(r *http.Request, level slog.Level, x *exchange, bytes int,
 		slog.Float64("ms", milliseconds(took)),
 	)
 	if id := r.Header.Get("X-Request-Id"); id != "" {
-		attrs = append(attrs, slog.String("request_id", clip(id)))
+		line.AddAttrs(slog.String("request_id", clip(id)))
 	}
 	if id := traceID(r.Header); id != "" {
-		attrs = append(attrs, slog.String("trace_id", clip(id)))
+		line.AddAttrs(slog.String("trace_id", clip(id)))
 	}
 	if x.upstream.Number > 0 {
-		attrs = append(attrs,
+		line.AddAttrs(
 			slog.Int("upstream_status", x.upstream.StatusCode),
 			slog.Float64("upstream_ms", milliseconds(x.upstream.Duration)),
 			slog.Int("tries", x.upstream.Number),
 		)
 	}
 	if x.cache != "" {
-		attrs = append(attrs, slog.String("cache", string(x.cache)))
+		line.AddAttrs(slog.String("cache", string(x.cache)))
 	}
 	if err == nil {
 		err = x.hidden
 	}
 	if err != nil {
-		attrs = append(attrs, slog.String("error", err.Error()))
+		line.AddAttrs(slog.String("error", err.Error()))
 		if cause := errors.Unwrap(err); cause != nil { // the network's or the decoder's words, which no caller is shown
-			attrs = append(attrs, slog.String("cause", clip(cause.Error())))
+			line.AddAttrs(slog.String("cause", clip(cause.Error())))
 		}
 	}
-	s.Logger.LogAttrs(ctx, level, "request", attrs...)
+	_ = s.Logger.Handler().Handle(ctx, line) // as Logger does: where logging fails there is nobody to tell
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
