@@ -123,7 +123,6 @@ preflight() {
   fi
 
   if [[ $offline == true ]]; then
-    [[ -d $egress ]] || refuse "there is no offline form of $mode"
     command -v go >/dev/null || refuse '--offline makes a certificate with go, which is not on the PATH'
   else
     kubectl get secret/google-books -o name >/dev/null 2>&1 ||
@@ -171,7 +170,12 @@ stand_in() {
   run go run ./cmd/books-emulator certs --out "$certs"
   run kubectl apply -k deploy/offline/emulator
   run kubectl create secret tls books-emulator-tls -n books-emulator "--cert=$certs/tls.crt" "--key=$certs/tls.key"
-  run kubectl create configmap books-emulator-ca "--from-file=$certs/ca.pem"
+  if [[ $mode == ambient ]]; then
+    run kubectl apply -f deploy/ambient/namespace.yaml
+    run kubectl create configmap books-emulator-ca -n istio-egress "--from-file=ca.crt=$certs/ca.pem"
+  else
+    run kubectl create configmap books-emulator-ca "--from-file=$certs/ca.pem"
+  fi
   rolled_out deployment/books-emulator -n books-emulator
 }
 
@@ -283,7 +287,10 @@ case $mode in
   https | tls-origination) objects+=('-k deploy/access-log' '-f deploy/books-only/sidecar.yaml') ;;
   books-only) objects+=('-k deploy/access-log') ;;
 esac
-[[ $offline == false ]] || objects+=('-k deploy/offline/emulator' configmap/books-emulator-ca)
+if [[ $offline == true ]]; then
+  objects+=('-k deploy/offline/emulator')
+  [[ $mode == ambient ]] || objects+=(configmap/books-emulator-ca) # there it goes with its namespace
+fi
 
 trap 'finish $?' EXIT
 trap 'exit 130' INT

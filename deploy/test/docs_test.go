@@ -288,6 +288,10 @@ func (o objects) addReferences(owner *unstructured.Unstructured, value any) {
 				o.add("Secret", owner.GetNamespace(), fmt.Sprint(reference["name"]))
 			case "configMap":
 				o.add("ConfigMap", owner.GetNamespace(), fmt.Sprint(reference["name"]))
+			case "credentialName":
+				if namespace, name, ok := strings.Cut(strings.TrimPrefix(fmt.Sprint(item), "configmap://"), "/"); ok {
+					o.add("ConfigMap", namespace, name)
+				}
 			default:
 				o.addReferences(owner, item)
 			}

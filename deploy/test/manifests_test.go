@@ -26,6 +26,7 @@ func modes() map[string][]string {
 		"offline tls origination": {"offline/emulator", "offline/details-v2", "offline/tls-origination"},
 		"offline books only":      {"offline/emulator", "offline/details-v2", "offline/books-only"},
 		"offline both":            {"offline/emulator", "offline/details-v2", "offline/both"},
+		"offline ambient":         {"offline/emulator", "details-v2", "offline/ambient"},
 	}
 }
 
@@ -116,17 +117,18 @@ func TestInventory(t *testing.T) {
 	both := []string{"DestinationRule originate-tls-for-googleapis", "ServiceEntry googleapis", "VirtualService googleapis"}
 	booksOnly := append([]string{"Sidecar details-v2"}, both...)
 	workload := []string{"Deployment details-v2", "VirtualService details"}
+	ambient := []string{
+		"Namespace istio-egress", "Gateway istio-egress/waypoint", "ServiceEntry istio-egress/googleapis",
+		"VirtualService istio-egress/googleapis", "DestinationRule istio-egress/originate-tls-for-googleapis",
+		"AuthorizationPolicy istio-egress/books-only", "Telemetry istio-egress/waypoint-access-log",
+	}
 	emulator := []string{
 		"Namespace books-emulator", "Deployment books-emulator/books-emulator", "Service books-emulator/books-emulator",
 	}
 
 	tests := map[string][]string{
-		"access-log": {"Telemetry details-access-log"},
-		"ambient": {
-			"Namespace istio-egress", "Gateway istio-egress/waypoint", "ServiceEntry istio-egress/googleapis",
-			"VirtualService istio-egress/googleapis", "DestinationRule istio-egress/originate-tls-for-googleapis",
-			"AuthorizationPolicy istio-egress/books-only", "Telemetry istio-egress/waypoint-access-log",
-		},
+		"access-log":              {"Telemetry details-access-log"},
+		"ambient":                 ambient,
 		"books-only":              booksOnly,
 		"both":                    both,
 		"details-v2":              workload,
@@ -134,6 +136,7 @@ func TestInventory(t *testing.T) {
 		"gateway-api":             {"Service details-v1", "Service details-v2", "HTTPRoute details"},
 		"https":                   https,
 		"offline":                 append(append(append([]string{}, emulator...), workload...), both...),
+		"offline/ambient":         ambient,
 		"offline/books-only":      booksOnly,
 		"offline/both":            both,
 		"offline/details-v2":      workload,

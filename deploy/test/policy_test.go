@@ -55,18 +55,24 @@ func TestBooksOnly(t *testing.T) {
 func TestBooksOnlyAmbient(t *testing.T) {
 	t.Parallel()
 
-	objects, err := load(t).Build("ambient")
-	require.NoError(t, err)
+	for _, folder := range []string{"ambient", "offline/ambient"} {
+		t.Run(folder, func(t *testing.T) {
+			t.Parallel()
 
-	const policy = "AuthorizationPolicy istio-egress/books-only"
+			objects, err := load(t).Build(folder)
+			require.NoError(t, err)
 
-	assert.Equal(t, "ALLOW", field(t, objects, policy, "action"))
-	assert.Equal(t, []any{map[string]any{"to": []any{map[string]any{"operation": map[string]any{
-		"methods": []any{"GET"}, "paths": []any{"/books/v1/volumes"},
-	}}}}}, field(t, objects, policy, "rules"))
-	assert.Equal(t, []any{map[string]any{
-		"number": int64(80), "name": "http", "protocol": "HTTP", "targetPort": int64(443),
-	}}, field(t, objects, "ServiceEntry istio-egress/googleapis", "ports"))
+			const policy = "AuthorizationPolicy istio-egress/books-only"
+
+			assert.Equal(t, "ALLOW", field(t, objects, policy, "action"))
+			assert.Equal(t, []any{map[string]any{"to": []any{map[string]any{"operation": map[string]any{
+				"methods": []any{"GET"}, "paths": []any{"/books/v1/volumes"},
+			}}}}}, field(t, objects, policy, "rules"))
+			assert.Equal(t, []any{map[string]any{
+				"number": int64(80), "name": "http", "protocol": "HTTP", "targetPort": int64(443),
+			}}, field(t, objects, "ServiceEntry istio-egress/googleapis", "ports"))
+		})
+	}
 }
 
 // Nobody else's way to Google changes: what the sidecars follow is seen in its own namespace only.

@@ -124,13 +124,13 @@ func gone(objects ...string) []string {
 	return calls
 }
 
-func standIn() []string {
-	return []string{
+// standIn is what brings the stand-in, and then its CA to whoever has to trust it.
+func standIn(trust ...string) []string {
+	return append([]string{
 		"go run ./cmd/books-emulator certs --out CERTS",
 		"apply -k deploy/offline/emulator",
 		"create secret tls books-emulator-tls -n books-emulator --cert=CERTS/tls.crt --key=CERTS/tls.key",
-		"create configmap books-emulator-ca --from-file=CERTS/ca.pem",
-	}
+	}, trust...)
 }
 
 func block() []string {
@@ -150,16 +150,23 @@ func TestWalkthrough(t *testing.T) {
 		"set env deployment/details-v2 DO_NOT_ENCRYPT=false",
 		"set env deployment/details-v2 DO_NOT_ENCRYPT=true",
 	}
-	ambient := []string{
-		"scale deployment/details-v1 --replicas=0",
-		"set env --local -f deploy/details-v2/deployment.yaml GOOGLE_BOOKS_API_KEY- -o yaml",
-		"apply -f -",
-		"apply -k deploy/ambient",
-		"apply -f deploy/details-v2/deployment.yaml",
-		"set env deployment/details-v2 GOOGLE_BOOKS_API_KEY-",
-		"delete serviceentry googleapis -n istio-egress",
-		"apply -k deploy/ambient",
-		"apply -f deploy/details-v2/deployment.yaml",
+	ambient := func(folder string) []string {
+		return []string{
+			"scale deployment/details-v1 --replicas=0",
+			"set env --local -f deploy/details-v2/deployment.yaml GOOGLE_BOOKS_API_KEY- -o yaml",
+			"apply -f -",
+			"apply -k " + folder,
+			"apply -f deploy/details-v2/deployment.yaml",
+			"set env deployment/details-v2 GOOGLE_BOOKS_API_KEY-",
+			"delete serviceentry googleapis -n istio-egress",
+			"apply -k " + folder,
+			"apply -f deploy/details-v2/deployment.yaml",
+		}
+	}
+	mount := "create configmap books-emulator-ca --from-file=CERTS/ca.pem"
+	hand := []string{
+		"apply -f deploy/ambient/namespace.yaml",
+		"create configmap books-emulator-ca -n istio-egress --from-file=ca.crt=CERTS/ca.pem",
 	}
 
 	const (
@@ -172,21 +179,24 @@ func TestWalkthrough(t *testing.T) {
 	tests := map[string][]string{
 		"https": slices.Concat(block(), []string{"apply -k deploy/details-v2-https"}, roundTrip("deploy/https"),
 			gone("-k deploy/details-v2-https", "-k deploy/https", accessLog, sidecar)),
-		"https --offline": slices.Concat(standIn(), block(), []string{"apply -k deploy/offline/details-v2"}, there[:1], roundTrip("deploy/offline/https"),
+		"https --offline": slices.Concat(standIn(mount), block(), []string{"apply -k deploy/offline/details-v2"}, there[:1], roundTrip("deploy/offline/https"),
 			gone("-k deploy/offline/details-v2", "-k deploy/offline/https", accessLog, sidecar, emulator, trust)),
 		"https --keep": slices.Concat(block(), []string{"apply -k deploy/details-v2-https"}, roundTrip("deploy/https")),
 		"tls-origination": slices.Concat(block(), []string{"apply -k deploy/details-v2"}, roundTrip("deploy/tls-origination"),
 			gone("-k deploy/details-v2", "-k deploy/tls-origination", accessLog, sidecar)),
-		"tls-origination --offline": slices.Concat(standIn(), block(), []string{"apply -k deploy/offline/details-v2"}, roundTrip("deploy/offline/tls-origination"),
+		"tls-origination --offline": slices.Concat(standIn(mount), block(), []string{"apply -k deploy/offline/details-v2"}, roundTrip("deploy/offline/tls-origination"),
 			gone("-k deploy/offline/details-v2", "-k deploy/offline/tls-origination", accessLog, sidecar, emulator, trust)),
 		"books-only": slices.Concat(block(), []string{"apply -k deploy/details-v2", "apply -k deploy/books-only"}, there, roundTrip("deploy/books-only")[1:],
 			gone("-k deploy/details-v2", "-k deploy/books-only", accessLog)),
-		"books-only --offline": slices.Concat(standIn(), block(), []string{"apply -k deploy/offline/details-v2", "apply -k deploy/offline/books-only"}, there,
+		"books-only --offline": slices.Concat(standIn(mount), block(), []string{"apply -k deploy/offline/details-v2", "apply -k deploy/offline/books-only"}, there,
 			roundTrip("deploy/offline/books-only")[1:],
 			gone("-k deploy/offline/details-v2", "-k deploy/offline/books-only", accessLog, emulator, trust)),
-		"ambient": slices.Concat(ambient, gone("-f deploy/details-v2/deployment.yaml", "-k deploy/ambient"),
+		"ambient": slices.Concat(ambient("deploy/ambient"), gone("-f deploy/details-v2/deployment.yaml", "-k deploy/ambient"),
 			[]string{"scale deployment/details-v1 --replicas=1"}),
-		"ambient --keep": ambient,
+		"ambient --offline": slices.Concat(standIn(hand...), ambient("deploy/offline/ambient"),
+			gone("-f deploy/details-v2/deployment.yaml", "-k deploy/offline/ambient", emulator),
+			[]string{"scale deployment/details-v1 --replicas=1"}),
+		"ambient --keep": ambient("deploy/ambient"),
 	}
 
 	for name, want := range tests {
