@@ -28,12 +28,20 @@ trap 'rm -rf "$work"' EXIT
 
 failed=0
 
+# in_default gives the namespace default to what names none, as `kubectl apply` would. Without it, `istioctl analyze -A`
+# takes exportTo "." for an error, and `-n default` passes over the messages of all other namespaces.
+in_default() {
+  awk 'BEGIN { RS = "---\n" }
+    !/(^|\n)kind: Namespace\n/ && !/\n  namespace: / { sub(/\nmetadata:\n/, "\nmetadata:\n  namespace: default\n") }
+    { printf "---\n%s", $0 }'
+}
+
 # analyze NAME FILE... reports on these files, and counts a message as a failure.
 analyze() {
   local name=$1 report
   shift
-  if report=$("$istioctl" analyze --use-kube=false --failure-threshold=Info --color=false -n default \
-    "$test_dir/testdata/bookinfo.yaml" "$@" 2>&1); then
+  if report=$("$istioctl" analyze --use-kube=false --failure-threshold=Info --color=false -A \
+    "$work/bookinfo.yaml" "$@" 2>&1); then
     echo "analyze: $name: no message"
   else
     echo "analyze: $name:" "$report" >&2
@@ -45,11 +53,13 @@ analyze() {
 mode() {
   local files=() folder
   for folder in "$@"; do
-    kubectl kustomize "$deploy_dir/$folder" >"$work/${folder//\//-}.yaml"
+    kubectl kustomize "$deploy_dir/$folder" | in_default >"$work/${folder//\//-}.yaml"
     files+=("$work/${folder//\//-}.yaml")
   done
   analyze "$*" "${files[@]}"
 }
+
+in_default <"$test_dir/testdata/bookinfo.yaml" >"$work/bookinfo.yaml"
 
 mode details-v2
 mode details-v2-https
@@ -66,17 +76,27 @@ mode offline/emulator offline/details-v2 offline/https
 mode offline/emulator offline/details-v2 offline/tls-origination
 mode offline/emulator offline/details-v2 offline/both
 mode offline/emulator offline/details-v2 offline/books-only
+mode offline/emulator details-v2 offline/ambient
 
 # Of the workload the Deployment alone: the route takes the place of its VirtualService.
-kubectl kustomize "$deploy_dir/gateway-api" >"$work/gateway-api.yaml"
-analyze 'details-v2/deployment.yaml gateway-api' "$deploy_dir/details-v2/deployment.yaml" "$work/gateway-api.yaml"
+kubectl kustomize "$deploy_dir/gateway-api" | in_default >"$work/gateway-api.yaml"
+in_default <"$deploy_dir/details-v2/deployment.yaml" >"$work/deployment.yaml"
+analyze 'details-v2/deployment.yaml gateway-api' "$work/deployment.yaml" "$work/gateway-api.yaml"
 
-# Two modes at once are known to conflict (IST0109). If that goes unreported, nothing above was analyzed.
-cat "$work/https.yaml" <(echo ---) "$work/tls-origination.yaml" >"$work/conflict.yaml"
-if report=$("$istioctl" analyze --use-kube=false --color=false -n default "$work/conflict.yaml" 2>&1) || [[ $report != *IST0109* ]]; then
-  echo "analyze: istioctl does not report a known conflict:" >&2
-  echo "$report" >&2
-  exit 1
-fi
+# must_report CODE WHAT FILE...: what is known to be wrong. If that goes unreported, nothing above was analyzed.
+must_report() {
+  local code=$1 what=$2 report
+  shift 2
+  if report=$("$istioctl" analyze --use-kube=false --failure-threshold=Info --color=false -A "$@" 2>&1) || [[ $report != *$code* ]]; then
+    echo "analyze: istioctl does not report $what ($code):" >&2
+    echo "$report" >&2
+    exit 1
+  fi
+}
+
+cat "$work/https.yaml" "$work/tls-origination.yaml" >"$work/conflict.yaml"
+must_report IST0109 'two modes at once' "$work/conflict.yaml"
+grep -v caCertificates "$work/ambient.yaml" >"$work/unchecked.yaml"
+must_report IST0129 'a mistake in another namespace' "$work/unchecked.yaml"
 
 exit "$failed"
