@@ -90,9 +90,14 @@ func rubyBook(t *testing.T, body []byte) string {
 		name  string
 		value any
 	}{
-		{"author", author}, {"year", book["publishedDate"]}, {"type", either(book["printType"] == "BOOK", "paperback")},
-		{"pages", book["pageCount"]}, {"publisher", book["publisher"]}, {"language", either(book["language"] == "en", "English")},
-		{"ISBN-10", isbn("ISBN_10")}, {"ISBN-13", isbn("ISBN_13")},
+		{"author", author},
+		{"year", book["publishedDate"]},
+		{"type", either(book["printType"] == "BOOK", "paperback")},
+		{"pages", book["pageCount"]},
+		{"publisher", book["publisher"]},
+		{"language", either(book["language"] == "en", "English")},
+		{"ISBN-10", isbn("ISBN_10")},
+		{"ISBN-13", isbn("ISBN_13")},
 	} {
 		var value strings.Builder
 		encoder := json.NewEncoder(&value)

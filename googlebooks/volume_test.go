@@ -261,12 +261,12 @@ func TestDecodeRecordings(t *testing.T) {
 }
 
 func volumesOf(items []struct{ VolumeInfo Volume }) []Volume {
-	volumes := make([]Volume, len(items))
+	out := make([]Volume, len(items))
 	for i := range items {
-		volumes[i] = items[i].VolumeInfo
+		out[i] = items[i].VolumeInfo
 	}
 
-	return volumes
+	return out
 }
 
 func FuzzDecode(f *testing.F) {
