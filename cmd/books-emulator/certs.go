@@ -56,8 +56,8 @@ func certs(args []string, stdout io.Writer) error {
 		}
 	}
 
-	fmt.Fprintf(stdout, `Wrote ca.pem, tls.crt and tls.key to %[1]s, valid for a year. For Kubernetes:
-  kubectl create secret tls books-emulator-tls --cert=%[1]s/tls.crt --key=%[1]s/tls.key
+	fmt.Fprintf(stdout, `Wrote ca.pem, tls.crt and tls.key to %[1]s, valid for a year. For Kubernetes, once deploy/offline/emulator/namespace.yaml is applied:
+  kubectl create secret tls books-emulator-tls -n books-emulator --cert=%[1]s/tls.crt --key=%[1]s/tls.key
   kubectl create configmap books-emulator-ca --from-file=%[1]s/ca.pem
 `, filepath.Clean(*dir))
 

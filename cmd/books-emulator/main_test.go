@@ -201,7 +201,7 @@ func TestCertsForKubernetes(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	require.Equal(t, 0, run(t.Context(), []string{"certs", "--out", dir}, &stdout, &stderr), stderr.String())
 	assert.Contains(t, stdout.String(),
-		"kubectl create secret tls books-emulator-tls --cert="+dir+"/tls.crt --key="+dir+"/tls.key\n")
+		"kubectl create secret tls books-emulator-tls -n books-emulator --cert="+dir+"/tls.crt --key="+dir+"/tls.key\n")
 	assert.Contains(t, stdout.String(), "kubectl create configmap books-emulator-ca --from-file="+dir+"/ca.pem\n")
 	info, err := os.Stat(filepath.Join(dir, "tls.key"))
 	require.NoError(t, err)
