@@ -33,8 +33,11 @@ const (
 	maxHeader      = 64 << 10
 	maxPooledBody  = 64 << 10
 	idleTimeout    = time.Second // see newTransport
-	pingTimeout    = 300 * time.Millisecond
+	pingAfter      = 300 * time.Millisecond
+	pingTimeout    = 600 * time.Millisecond // with pingAfter less than the first try has
 	maxIdlePerHost = 1024
+	maxTLSPerHost  = 64
+	requestBuffer  = 1 << 10 // bytes; a request has some 300
 )
 
 // Config is how a Client reaches Google. Its zero value is the API as it is on
@@ -107,7 +110,7 @@ func New(cfg Config) (*Client, error) {
 		c.timeout = DefaultTimeout
 	}
 	if c.transport == nil {
-		c.transport = newTransport(cfg.RootCAs, c.timeout)
+		c.transport = newTransport(cfg.RootCAs, c.timeout, cfg.PlainHTTP)
 	}
 	if c.observe == nil {
 		c.observe = func(context.Context, Try) {}
@@ -122,20 +125,31 @@ func New(cfg Config) (*Client, error) {
 // the effect. Under load no connection is idle that long. Nothing is asked for
 // in gzip: unpacking 3 KB costs a third more than all the rest of a look-up,
 // and saves no round trip.
-func newTransport(roots *x509.CertPool, timeout time.Duration) *http.Transport {
-	return &http.Transport{
+//
+// An HTTP/2 connection carries a hundred calls or more, but is not there yet
+// when a burst of first calls comes: without a limit each would shake hands
+// for itself. Plain HTTP has a connection for each call, so no limit.
+func newTransport(roots *x509.CertPool, timeout time.Duration, plainHTTP bool) *http.Transport {
+	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    timeout,
 		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingTimeout, PingTimeout: pingTimeout},
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		MaxConnsPerHost:        maxTLSPerHost,
 		MaxIdleConns:           maxIdlePerHost,
 		MaxIdleConnsPerHost:    maxIdlePerHost,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxHeader,
+		WriteBufferSize:        requestBuffer,
 		DisableCompression:     true,
 	}
+	if plainHTTP {
+		t.MaxConnsPerHost = 0
+	}
+
+	return t
 }
 
 // Upstream is the host and port that the client calls.

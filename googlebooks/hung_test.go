@@ -40,7 +40,7 @@ func (s silencer) Read(p []byte) (int, error) {
 }
 
 // TestHungConnectionIsDropped silences an established HTTP/2 connection. The
-// transport's pings find it out in some 600 ms, long before the try's own
+// transport's pings find it out in some 900 ms, before the try's own
 // deadline, which would leave the connection in the pool for the next ones.
 func TestHungConnectionIsDropped(t *testing.T) {
 	t.Parallel()

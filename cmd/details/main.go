@@ -32,15 +32,19 @@ const (
 	exitUsage   = 2 // of the environment or the arguments
 )
 
-// ballastSize is of memory that is never touched, so that it takes none, but
-// counts as in use: as much more garbage may gather before it is collected.
-// The heap is so small that this would happen a hundred times a second under
-// load. Unlike a higher GOGC it does not multiply what many connections need.
-const ballastSize = 4 << 20
+// How garbage is collected: when it is half as much as what is in use, so that
+// thousands of connections fit into memory. At rest so little is in use that
+// this would happen a hundred times a second under load, so there is a ballast:
+// it counts as in use, but is never touched and takes no memory.
+const (
+	gcPercent   = 50
+	ballastSize = 12 << 20
+)
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	debug.SetGCPercent(gcPercent)
 	ballast := make([]byte, ballastSize)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	runtime.KeepAlive(ballast)
