@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -80,7 +81,7 @@ func hangingUpstream(t *testing.T) (host string, calls hung) {
 // TestEveryLimitIsSet: a zero would be none.
 func TestEveryLimitIsSet(t *testing.T) {
 	t.Parallel()
-	s := newServer(http.NotFoundHandler(), newLogger(io.Discard, 0, nil))
+	s := newServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	assert.Positive(t, s.ReadHeaderTimeout)
 	assert.Greater(t, s.ReadTimeout, s.ReadHeaderTimeout)
 	assert.Positive(t, s.WriteTimeout)

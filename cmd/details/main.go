@@ -14,7 +14,6 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
@@ -70,10 +69,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 
-	logger := newLogger(stderr, cfg.LogLevel, nil)
+	log := newLogSink(stderr, cfg.LogLevel)
 	// For net/http's own words: they come over package log, and quote answers.
-	slog.SetDefault(newLogger(stderr, cfg.LogLevel, without(string(cfg.APIKey))))
-	if err := serve(ctx, cfg, logger); err != nil {
+	slog.SetDefault(log.logger(without(string(cfg.APIKey))))
+	err = serve(ctx, cfg, log.logger(nil))
+	log.flush()
+	if err != nil {
 		fmt.Fprintf(stderr, "details: %v\n", err)
 
 		return exitFailure
@@ -114,29 +115,6 @@ func serve(ctx context.Context, cfg config, logger *slog.Logger) error {
 		slog.Bool("api_key", cfg.APIKey != ""))
 
 	return newServer(details.New(service), logger).serve(ctx, listener)
-}
-
-// newLogger writes JSON lines, or text where a person reads them.
-func newLogger(w io.Writer, level slog.Level, replace func([]string, slog.Attr) slog.Attr) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level, ReplaceAttr: replace}
-	if f, ok := w.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			return slog.New(slog.NewTextHandler(w, options))
-		}
-	}
-
-	return slog.New(slog.NewJSONHandler(w, options))
-}
-
-// without is a ReplaceAttr that takes a secret, if there is one, out of texts.
-func without(secret string) func([]string, slog.Attr) slog.Attr {
-	return func(_ []string, a slog.Attr) slog.Attr {
-		if secret != "" && a.Value.Kind() == slog.KindString {
-			a.Value = slog.StringValue(strings.ReplaceAll(a.Value.String(), secret, "[API key]"))
-		}
-
-		return a
-	}
 }
 
 // build names the version and the commit that this program was built from.

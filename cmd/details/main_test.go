@@ -6,11 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -234,4 +237,44 @@ func (w *writer) Write(p []byte) (int, error) {
 	*w = append(*w, p...)
 
 	return len(p), nil
+}
+
+// breaking fails the first writes, as a full disk does.
+type breaking struct {
+	failures int
+	written  writer
+}
+
+func (b *breaking) Write(p []byte) (int, error) {
+	if b.failures > 0 {
+		b.failures--
+
+		return 0, errors.New("no space left on device")
+	}
+
+	return b.written.Write(p)
+}
+
+func TestLogGoesOnAfterAFailure(t *testing.T) {
+	out := &breaking{failures: 1}
+	sink := newLogSink(out, slog.LevelInfo)
+	logger := sink.logger(nil)
+	logger.Info("lost")
+	sink.flush()
+	logger.Info("kept")
+	logger.Debug("not asked for")
+	sink.flush()
+	assert.Contains(t, string(out.written), `"msg":"kept"`)
+	assert.Equal(t, 1, strings.Count(string(out.written), "\n"))
+}
+
+func TestLogIsWrittenSoon(t *testing.T) {
+	read, write, err := os.Pipe()
+	require.NoError(t, err)
+	defer func() { require.NoError(t, errors.Join(read.Close(), write.Close())) }()
+	newLogSink(write, slog.LevelInfo).logger(nil).Info("soon")
+	require.NoError(t, read.SetReadDeadline(time.Now().Add(10*time.Second)))
+	line, err := bufio.NewReader(read).ReadString('\n')
+	require.NoError(t, err, "nobody flushed it, but it is there")
+	assert.Contains(t, line, `"msg":"soon"`)
 }
