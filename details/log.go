@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // log writes the line of one request. Whatever the caller or Google sent is an
@@ -61,14 +62,23 @@ func (s *service) log(r *http.Request, level slog.Level, x *exchange, bytes int,
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// clip bounds what a caller can put into one log line.
+// clip makes what a caller or the network said fit for a log line: at most 256
+// bytes, and nothing that a terminal would obey. slog quotes the controls of
+// ASCII, but not those of C1.
 func clip(s string) string {
 	const limit = 256
+	s = strings.Map(func(r rune) rune {
+		if r >= 0x7f && r < 0xa0 {
+			return utf8.RuneError
+		}
+
+		return r
+	}, s)
 	if len(s) <= limit {
 		return s
 	}
 
-	return s[:limit] + "…"
+	return strings.ToValidUTF8(s[:limit], "") + "…"
 }
 
 // traceID is the id of the trace that the request belongs to, from B3's

@@ -38,6 +38,8 @@ func TestLogLine(t *testing.T) {
 		"W3C, rubbish":   {target: "/details/0", header: http.Header{"Traceparent": {"rubbish"}}, absent: []string{"trace_id"}},
 		"a forged line":  {target: "/details/0%0A%7B%22level%22%3A%22ERROR%22%7D%1b[31m", want: map[string]any{"path": "/details/0\n{\"level\":\"ERROR\"}\x1b[31m"}},
 		"a forged id":    {target: "/details/0", header: http.Header{"X-Request-Id": {"a\n{\"level\":\"ERROR\"}\u2028\x1b[31m"}}, want: map[string]any{"request_id": "a\n{\"level\":\"ERROR\"}\u2028\x1b[31m"}},
+		"C1 controls":    {target: "/details/0%C2%9B2J%7F", want: map[string]any{"path": "/details/0\ufffd2J\ufffd"}},
+		"cut in a rune":  {target: "/details/0", header: http.Header{"X-Request-Id": {strings.Repeat("a", 255) + "äää"}}, want: map[string]any{"request_id": strings.Repeat("a", 255) + "…"}},
 		"endless header": {target: "/details/0", header: http.Header{"X-Request-Id": {strings.Repeat("a", 60_000)}}, want: map[string]any{"request_id": strings.Repeat("a", 256) + "…"}},
 	} {
 		t.Run(name, func(t *testing.T) {

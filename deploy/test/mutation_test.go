@@ -61,7 +61,7 @@ func TestMutations(t *testing.T) {
 		"file system that can be filled": {edit(deployment, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"), "the root file system can be written to"},
 		"service links":                  {edit(deployment, "enableServiceLinks: false", "enableServiceLinks: true"), "environment variables of other Services"},
 		"token":                          {edit(deployment, "automountServiceAccountToken: false", "automountServiceAccountToken: true"), "mounts a token"},
-		"no memory limit":                {edit(deployment, "          limits:\n            memory: 128Mi\n", ""), "a memory limit"},
+		"no memory limit":                {edit(deployment, "            memory: 256Mi\n", "            ephemeral-storage: 1Mi\n"), "a memory limit"},
 		"no readiness":                   {edit(emulator, "        readinessProbe:\n          httpGet:\n            path: /healthz\n            port: http\n          periodSeconds: 5\n          timeoutSeconds: 2\n", ""), "no readiness"},
 		"registry in the image":          {edit(deployment, "image: examples", "image: registry.example/examples"), "no registry"},
 		"image without a tag":            {edit("offline/emulator/kustomization.yaml", "newTag: dev", "newTag: latest"), "wanted is examples-bookinfo-books-emulator with a tag"},
