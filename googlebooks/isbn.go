@@ -40,9 +40,12 @@ func ParseISBN(s string) (ISBN, error) {
 // names reports whether identifier, as it stands in one of Google's volumes,
 // is this ISBN in either of its forms.
 func (i ISBN) names(identifier string) bool {
-	other := ISBN(normalizeISBN(identifier))
+	if normalizeISBN(identifier) == string(i) {
+		return true
+	}
+	other, err := ParseISBN(identifier)
 
-	return other == i || other.isbn13() == i.isbn13()
+	return err == nil && other.isbn13() == i.isbn13()
 }
 
 // isbn13 is the thirteen-digit form: an ISBN-10 is the 978 one without its

@@ -57,6 +57,7 @@ func TestISBNNames(t *testing.T) {
 		"hyphens":              {"9780486424613", "0-486-42461-8", true},
 		"X in lower case":      {"9780722539552", "072253955x", true},
 		"another book":         {"0486424618", "9781101477816", false},
+		"wrong check digit":    {"0486424618", "0486424610", false},
 		"979 has no ISBN-10":   {"9791090636071", "1090636079", false},
 		"not a number":         {"0486424618", "UOM:390153", false},
 		"empty":                {"0486424618", "", false},
