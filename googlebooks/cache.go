@@ -3,6 +3,7 @@ package googlebooks
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -50,8 +51,8 @@ type kept struct {
 	until  time.Time // fresh until then, good enough for a failure until the entry expires
 }
 
-// flight is one call that callers share. Its fields but done are guarded by
-// Cache.mu until done is closed.
+// flight is one call that callers share. Cache.mu guards waiting; volume and
+// err are there when done is closed.
 type flight struct {
 	done    chan struct{}
 	cancel  context.CancelFunc
@@ -62,8 +63,8 @@ type flight struct {
 
 // NewCache makes a cache that keeps volumes for ttl, and for stale longer in
 // case that Google fails by then. The observer, which may be nil, is told of
-// each look-up with the caller's context: where it had its answer from, and
-// for Stale what the failure was.
+// each look-up that its caller waited for, with the caller's context: where it
+// had its answer from, and for Stale what the failure was.
 func NewCache(source Source, ttl, stale time.Duration, observe func(context.Context, Outcome, error)) *Cache {
 	if observe == nil {
 		observe = func(context.Context, Outcome, error) {}
@@ -87,11 +88,11 @@ func NewCache(source Source, ttl, stale time.Duration, observe func(context.Cont
 // the header of the first caller, but not its context: it goes on while
 // somebody waits for it.
 func (c *Cache) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Volume, error) {
-	item := c.kept.Get(isbn)
-	if item != nil && time.Now().Before(item.Value().until) {
+	old, fresh := c.look(isbn)
+	if fresh {
 		c.observe(ctx, Hit, nil)
 
-		return item.Value().volume, nil
+		return old, nil
 	}
 
 	f, outcome := c.board(isbn, header) //nolint:contextcheck // the call must outlive this caller if others wait for it
@@ -103,14 +104,24 @@ func (c *Cache) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Vol
 		return nil, ctx.Err()
 	}
 	// That there is no such volume is an answer; anything else is a failure.
-	if f.err != nil && !errors.Is(f.err, ErrNotFound) && item != nil {
+	if f.err != nil && !errors.Is(f.err, ErrNotFound) && old != nil {
 		c.observe(ctx, Stale, f.err)
 
-		return item.Value().volume, nil
+		return old, nil
 	}
 	c.observe(ctx, outcome, f.err)
 
 	return f.volume, f.err
+}
+
+// look finds a volume that is kept, or nil; fresh is one that needs no call.
+func (c *Cache) look(isbn ISBN) (v *Volume, fresh bool) {
+	item := c.kept.Get(isbn)
+	if item == nil {
+		return nil, false
+	}
+
+	return item.Value().volume, time.Now().Before(item.Value().until)
 }
 
 // board joins the flight for this ISBN, or starts one.
@@ -122,6 +133,12 @@ func (c *Cache) board(isbn ISBN, header http.Header) (*flight, Outcome) {
 
 		return f, Shared
 	}
+	if v, fresh := c.look(isbn); fresh { // it landed a moment ago
+		f := &flight{done: make(chan struct{}), volume: v}
+		close(f.done)
+
+		return f, Hit
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &flight{done: make(chan struct{}), cancel: cancel, waiting: 1}
 	c.flights[isbn] = f
@@ -131,16 +148,21 @@ func (c *Cache) board(isbn ISBN, header http.Header) (*flight, Outcome) {
 }
 
 func (c *Cache) fly(ctx context.Context, isbn ISBN, header http.Header, f *flight) {
-	defer f.cancel()
-	volume, err := c.source.Volume(ctx, isbn, header)
-	if err == nil {
-		c.kept.Set(isbn, kept{volume: volume, until: time.Now().Add(c.ttl)}, ttlcache.DefaultTTL)
+	defer func() {
+		// net/http keeps a panic to the request that it happened in; so here.
+		if p := recover(); p != nil {
+			f.err = fmt.Errorf("panic: %v", p)
+		}
+		f.cancel()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.forget(isbn, f)
+		close(f.done)
+	}()
+	f.volume, f.err = c.source.Volume(ctx, isbn, header)
+	if f.err == nil {
+		c.kept.Set(isbn, kept{volume: f.volume, until: time.Now().Add(c.ttl)}, ttlcache.DefaultTTL)
 	}
-	c.mu.Lock()
-	f.volume, f.err = volume, err
-	c.forget(isbn, f)
-	c.mu.Unlock()
-	close(f.done)
 }
 
 // leave takes a caller off a flight; the last one ends it.

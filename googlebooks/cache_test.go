@@ -215,6 +215,33 @@ func TestCacheIsBounded(t *testing.T) {
 	assert.Equal(t, maxCached, c.kept.Len())
 }
 
+func TestCacheOutlivesAPanic(t *testing.T) {
+	t.Parallel()
+	c := NewCache(&source{answer: func(context.Context) (*Volume, error) { panic("a defect") }}, testTTL, testStale, nil)
+	for range 2 {
+		_, err := c.Volume(t.Context(), "0486424618", nil)
+		require.EqualError(t, err, "panic: a defect")
+	}
+}
+
+// TestCacheCallsOnceForManyAtOnce has callers come just when the call lands.
+func TestCacheCallsOnceForManyAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 500 {
+		s := &source{answer: func(context.Context) (*Volume, error) { return comedyVolume(), nil }}
+		c := NewCache(s, testTTL, testStale, nil)
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() {
+				_, err := c.Volume(t.Context(), "0486424618", nil)
+				assert.NoError(t, err)
+			})
+		}
+		all.Wait()
+		require.Len(t, s.calls, 1)
+	}
+}
+
 func TestCacheReturnsTheCallersError(t *testing.T) {
 	t.Parallel()
 	c := NewCache(&source{answer: after(0, nil, errGoogle)}, testTTL, testStale, nil)

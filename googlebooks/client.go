@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -33,8 +34,6 @@ const (
 	maxHeader      = 64 << 10
 	maxPooledBody  = 64 << 10
 	idleTimeout    = time.Second // see newTransport
-	pingAfter      = 300 * time.Millisecond
-	pingTimeout    = 600 * time.Millisecond // with pingAfter less than the first try has
 	maxIdlePerHost = 1024
 	maxTLSPerHost  = 64
 	requestBuffer  = 1 << 10 // bytes; a request has some 300
@@ -85,7 +84,7 @@ func New(cfg Config) (*Client, error) {
 	if base.Host = cfg.Host; base.Host == "" {
 		base.Host = DefaultHost
 	}
-	if u, err := url.Parse(base.Scheme + "://" + base.Host); err != nil || u.Host != base.Host || u.Hostname() == "" {
+	if !validHost(base.Host) {
 		return nil, fmt.Errorf("%q is no host or host:port", cfg.Host)
 	}
 	// The default port stays out of the URL, or it would stand in the Host header.
@@ -119,6 +118,19 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
+func validHost(host string) bool {
+	u, err := url.Parse("http://" + host)
+	if err != nil || u.Host != host || u.Hostname() == "" {
+		return false
+	}
+	if u.Port() == "" {
+		return !strings.HasSuffix(host, ":")
+	}
+	port, err := strconv.ParseUint(u.Port(), 10, 16)
+
+	return err == nil && port > 0
+}
+
 // newTransport makes the pool of connections. Idle ones go after a second: a
 // sidecar whose configuration changed (a ServiceEntry deleted) keeps serving
 // the connections that it has, and a person who tries it out would wait for
@@ -130,13 +142,14 @@ func New(cfg Config) (*Client, error) {
 // when a burst of first calls comes: without a limit each would shake hands
 // for itself. Plain HTTP has a connection for each call, so no limit.
 func newTransport(roots *x509.CertPool, timeout time.Duration, plainHTTP bool) *http.Transport {
+	share := func(s float64) time.Duration { return max(minPing, time.Duration(s*float64(timeout))) }
 	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    timeout,
 		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: share(pingAfterShare), PingTimeout: share(pingTimeoutShare)},
 		MaxConnsPerHost:        maxTLSPerHost,
 		MaxIdleConns:           maxIdlePerHost,
 		MaxIdleConnsPerHost:    maxIdlePerHost,

@@ -168,7 +168,7 @@ func TestConnectionsAreKeptForASecond(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
-	for _, host := range []string{"http://x", "a/b", "a b", "user@host", "::1", ":443", "a?b", "host:port"} {
+	for _, host := range []string{"http://x", "a/b", "a b", "user@host", "::1", ":443", "a?b", "host:port", "host:", "host:0", "host:65536", "[::1]:0"} {
 		t.Run(host, func(t *testing.T) {
 			t.Parallel()
 			_, err := New(Config{Host: host})

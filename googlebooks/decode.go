@@ -199,6 +199,8 @@ func (d *decoder) integer() *int64 {
 	n, err := strconv.ParseInt(string(value), 10, 64)
 	if err != nil {
 		d.want("an integer")
+
+		return nil
 	}
 
 	return &n

@@ -22,6 +22,16 @@ const (
 	meanBackoffShare = 0.02
 )
 
+// Shares of the time for a look-up in which HTTP/2's pings find a connection
+// dead: together less than the first try has, so that the next one goes over
+// another. For 2.5 s they are 300 and 600 ms; a shorter time-out drops
+// connections that are only busy.
+const (
+	pingAfterShare   = 0.12
+	pingTimeoutShare = 0.24
+	minPing          = 50 * time.Millisecond
+)
+
 // retry goes on after the first try of a look-up that began at start ended in
 // failure. The first one is made without the library, whose bookkeeping takes
 // a twentieth of the time of a look-up that goes well.
