@@ -1,12 +1,15 @@
 package details
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"example.com/bookinfo/googlebooks"
 )
 
 // log writes the line of one request. Whatever the caller or Google sent is an
@@ -44,6 +47,8 @@ func (s *service) log(r *http.Request, level slog.Level, x *exchange, bytes int,
 			slog.Float64("upstream_ms", milliseconds(x.upstream.Duration)),
 			slog.Int("tries", x.upstream.Number),
 		)
+	} else if e, ok := errors.AsType[*googlebooks.Error](cmp.Or(err, x.hidden)); ok { // of a call that was shared
+		line.AddAttrs(slog.Int("upstream_status", e.StatusCode))
 	}
 	if x.cache != "" {
 		line.AddAttrs(slog.String("cache", string(x.cache)))

@@ -32,6 +32,7 @@ func TestMetrics(t *testing.T) {
 	}
 
 	checkReadme(t, metrics)
+	assert.Equal(t, http.StatusOK, ask(t, h, http.MethodHead, "/metrics", nil).Code)
 	got := ask(t, h, http.MethodGet, "/metrics", nil)
 	require.Equal(t, http.StatusOK, got.Code)
 	for _, want := range []string{

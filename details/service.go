@@ -49,6 +49,7 @@ func New(cfg Config) http.Handler {
 		get(path, "details", slog.LevelInfo, s.details)
 	}
 	r.Method(http.MethodGet, "/metrics", cfg.Metrics.handler())
+	r.Method(http.MethodHead, "/metrics", cfg.Metrics.handler())
 	r.NotFound(s.handle("other", slog.LevelInfo, notFound))
 	r.MethodNotAllowed(s.handle("other", slog.LevelInfo, methodNotAllowed))
 
@@ -106,9 +107,12 @@ func notFound(*http.Request, *exchange) ([]byte, error) { return nil, errNoRoute
 func methodNotAllowed(*http.Request, *exchange) ([]byte, error) { return nil, errMethod }
 
 func (s *service) details(r *http.Request, x *exchange) ([]byte, error) {
-	text, err := url.PathUnescape(chi.URLParam(r, "id")) // chi hands %31 over as it came
-	if err != nil {
-		return nil, errID
+	text := chi.URLParam(r, "id")
+	if r.URL.RawPath != "" { // then chi goes by it, and hands %31 over as it came
+		var err error
+		if text, err = url.PathUnescape(text); err != nil {
+			return nil, errID
+		}
 	}
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {

@@ -107,6 +107,8 @@ func TestRoutes(t *testing.T) {
 		"minus":                {"GET /details/-1", 200, book("-1"), 1},
 		"minus zero":           {"GET /details/-0", 200, book("0"), 1},
 		"escaped digit":        {"GET /details/%31", 200, book("1"), 1},
+		"escaped twice":        {"GET /details/%2531", 400, badID, 0},
+		"escaped twice, raw":   {"GET /details/%25%33%31", 400, badID, 0},
 		"64 bits":              {"GET /details/9223372036854775807", 200, book("9223372036854775807"), 1},
 		"query":                {"GET /details/0?x=1", 200, book("0"), 1},
 		"65 bits":              {"GET /details/9223372036854775808", 400, badID, 0},
@@ -279,7 +281,7 @@ func FuzzHeadersPassedOn(f *testing.F) {
 }
 
 func FuzzID(f *testing.F) {
-	for _, id := range []string{"0", "-1", "+5", "007", "%31", "%", "%zz", "1%2F2", "9223372036854775808", "１", "..", "?", "#", "\x00"} {
+	for _, id := range []string{"0", "-1", "+5", "007", "%31", "%", "%zz", "1%2F2", "%2531", "9223372036854775808", "１", "..", "?", "#", "\x00"} {
 		f.Add(id)
 	}
 	h, _ := newService(Config{Books: &books{volume: comedy()}})
