@@ -15,7 +15,7 @@ COMMIT  ?= $(shell git rev-parse --verify --quiet HEAD 2>/dev/null || echo unkno
 
 # Registry and namespace of the images, without a trailing slash. Empty: local names.
 HUB ?=
-TAG ?= $(VERSION)
+TAG ?= dev
 # Set PLATFORMS to a list such as linux/amd64,linux/arm64 (needs PUSH=1: a local store holds one platform). Empty: this machine's.
 PLATFORMS ?=
 # Set PUSH to push the images, with an SBOM and a provenance attestation, instead of loading them into the local store.
@@ -36,10 +36,6 @@ ARGS ?=
 # The modules of this repository: the service, and the tests of the manifests, whose Kubernetes and Istio dependencies stay out of it.
 MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod deploy/test/go.mod)))
 
-# cmd/details holds a profile (default.pgo), for which the go command compiles everything that program imports, the standard
-# library included, once more: worth it for what ships and what is measured, not for the rest.
-NO_PGO := -pgo=off
-
 GO_LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
 
 .DEFAULT_GOAL := help
@@ -54,7 +50,7 @@ demo: ## Show both ways out, HTTPS and TLS origination, offline (ONCE=1: end by 
 
 .PHONY: run
 run: ## Run the service from source, on port 9080 (ARGS=--help: the settings)
-	@go build $(NO_PGO) -buildvcs=false -o bin/dev/ ./cmd/details && exec bin/dev/details $(ARGS)
+	@go build -buildvcs=false -o bin/dev/ ./cmd/details && exec bin/dev/details $(ARGS)
 
 .PHONY: build
 build: ## Build static, stripped binaries of the service and of the emulator into bin/
@@ -65,7 +61,7 @@ build: ## Build static, stripped binaries of the service and of the emulator int
 # -race needs a C compiler. -timeout, for each package: one that hangs fails soon, with the stacks.
 .PHONY: test
 test: ## Run every test of the service, with the race detector (TESTFLAGS=… for more)
-	go test -race $(NO_PGO) -timeout 3m $(TESTFLAGS) ./...
+	go test -race -timeout 3m $(TESTFLAGS) ./...
 
 # -count=1: the test cache does not see the manifests, which lie outside the test module.
 .PHONY: test-manifests
@@ -81,7 +77,7 @@ lint: lint-shell lint-workflows lint-go ## Run every linter: Go, go.mod, workflo
 
 .PHONY: lint-go
 lint-go:
-	@export GOFLAGS="$$(go env GOFLAGS) $(NO_PGO)"; status=0; for module in $(MODULES); do \
+	@status=0; for module in $(MODULES); do \
 		echo "lint-go: $$module"; \
 		cd $(CURDIR)/$$module; \
 		go vet ./... || status=1; \
@@ -109,15 +105,15 @@ fmt: ## Format the Go code as the linter wants it
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME (1m)
 	@set -o pipefail; \
-	targets=$$(go test $(NO_PGO) -list '^Fuzz' ./... | awk '/^Fuzz/ { name[++n] = $$1; next } /^ok/ { for (i = 1; i <= n; i++) print $$2 ":" name[i]; n = 0; next } !/no test files/ { print > "/dev/stderr" }') || exit 1; \
+	targets=$$(go test -list '^Fuzz' ./... | awk '/^Fuzz/ { name[++n] = $$1; next } /^ok/ { for (i = 1; i <= n; i++) print $$2 ":" name[i]; n = 0; next } !/no test files/ { print > "/dev/stderr" }') || exit 1; \
 	status=0; for target in $$targets; do \
 		echo "fuzz: $$target"; \
-		go test $(NO_PGO) -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) "$${target%:*}" || status=1; \
+		go test -run '^$$' -fuzz "^$${target##*:}\$$" -fuzztime $(FUZZTIME) "$${target%:*}" || status=1; \
 	done; exit $$status
 
 .PHONY: vuln
 vuln: ## Look for known vulnerabilities in what the code calls (needs the internet)
-	@set -e; export GOFLAGS="$$(go env GOFLAGS) $(NO_PGO)"; for module in $(MODULES); do (cd $$module && $(GOVULNCHECK) ./...); done
+	@set -e; for module in $(MODULES); do (cd $$module && $(GOVULNCHECK) ./...); done
 
 ##@ Measure
 

@@ -13,7 +13,6 @@ import (
 // BenchmarkEndToEnd is a request over a real socket, a call over another with
 // TLS and HTTP/2, and back. The stand-in for Google and the callers share the
 // process and its processors, so that the time is not the service's alone.
-// The profile for the compiler is made of it: see make pgo.
 func BenchmarkEndToEnd(b *testing.B) {
 	google, https, plain := standIn(b, googlebookstest.Config{})
 	for name, env := range map[string]map[string]string{"HTTPS": https, "PlainHTTP": plain} {

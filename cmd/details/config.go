@@ -30,7 +30,7 @@ type config struct {
 	Country    country    `envconfig:"GOOGLE_BOOKS_COUNTRY" desc:"two letters: the country to answer for, where Google cannot tell it from the address"`
 	Host       string     `envconfig:"GOOGLE_BOOKS_HOST" default:"www.googleapis.com" desc:"host or host:port: whom to call"`
 	CAFile     caFile     `envconfig:"GOOGLE_BOOKS_CA_FILE" desc:"a file of PEM certificates: CAs to trust beside the system's"`
-	Timeout    upTo1m     `envconfig:"GOOGLE_BOOKS_TIMEOUT" default:"2.5s" desc:"10ms to 1m: time for a look-up, all in all; productpage waits 3s"`
+	Timeout    upTo9s     `envconfig:"GOOGLE_BOOKS_TIMEOUT" default:"2.5s" desc:"10ms to 9s: time for a look-up, all in all; productpage waits 3s"`
 	ISBNs      bookISBNs  `envconfig:"BOOK_ISBNS" desc:"id:ISBN,id:ISBN,…: the books that there are; unset, every id is 0486424618"`
 	CacheTTL   upTo1w     `envconfig:"CACHE_TTL" default:"0" desc:"0 to 168h: keep books that long and ask Google less; 0 asks for each request"`
 	CacheStale upTo1w     `envconfig:"CACHE_STALE" default:"1h" desc:"0 to 168h: serve a book that much after its CACHE_TTL while Google fails"`
@@ -207,12 +207,13 @@ func (f *caFile) Decode(path string) error {
 	return nil
 }
 
-// upTo1m is a time that one can wait for an answer.
-type upTo1m time.Duration
+// upTo9s is a time that one can wait for an answer: less than the server has
+// to write it, and to end.
+type upTo9s time.Duration
 
 // Decode implements envconfig.Decoder.
-func (t *upTo1m) Decode(s string) error {
-	return decodeDuration((*time.Duration)(t), s, 10*time.Millisecond, time.Minute)
+func (t *upTo9s) Decode(s string) error {
+	return decodeDuration((*time.Duration)(t), s, 10*time.Millisecond, 9*time.Second)
 }
 
 // upTo1w is a time for which one can keep a book.

@@ -21,7 +21,7 @@ import (
 
 func TestReadConfig(t *testing.T) {
 	defaults := config{
-		Port: 9080, External: true, Host: googlebooks.DefaultHost, Timeout: upTo1m(googlebooks.DefaultTimeout), CacheStale: upTo1w(time.Hour),
+		Port: 9080, External: true, Host: googlebooks.DefaultHost, Timeout: upTo9s(googlebooks.DefaultTimeout), CacheStale: upTo1w(time.Hour),
 		LogLevel: slog.LevelInfo,
 	}
 	for name, tc := range map[string]struct {
@@ -43,7 +43,7 @@ func TestReadConfig(t *testing.T) {
 			},
 			want: func(c *config) {
 				*c = config{
-					Port: 80, PlainHTTP: true, APIKey: "k3y", Country: "DK", Host: "localhost:8443", Timeout: upTo1m(time.Second),
+					Port: 80, PlainHTTP: true, APIKey: "k3y", Country: "DK", Host: "localhost:8443", Timeout: upTo9s(time.Second),
 					ISBNs: bookISBNs{0: "0486424618", 7: "9780141439518"}, CacheTTL: upTo1w(5 * time.Minute), LogLevel: slog.LevelDebug,
 				}
 			},
@@ -88,7 +88,8 @@ func TestBadConfig(t *testing.T) {
 		"host, a URL":           {env: "GOOGLE_BOOKS_HOST=http://localhost", want: `GOOGLE_BOOKS_HOST: "http://localhost" is no host or host:port`},
 		"CA file, none":         {env: "GOOGLE_BOOKS_CA_FILE=/no/such.pem", want: "GOOGLE_BOOKS_CA_FILE: open /no/such.pem: no such file"},
 		"CA file, no PEM":       {env: "GOOGLE_BOOKS_CA_FILE=" + empty, want: "GOOGLE_BOOKS_CA_FILE: no PEM certificate in"},
-		"timeout, no unit":      {env: "GOOGLE_BOOKS_TIMEOUT=5", want: `GOOGLE_BOOKS_TIMEOUT: "5" is no such time; want 10ms to 1m`},
+		"timeout, no unit":      {env: "GOOGLE_BOOKS_TIMEOUT=5", want: `GOOGLE_BOOKS_TIMEOUT: "5" is no such time; want 10ms to 9s`},
+		"timeout, too long":     {env: "GOOGLE_BOOKS_TIMEOUT=10s", want: `GOOGLE_BOOKS_TIMEOUT: "10s" is no such time`},
 		"timeout, none":         {env: "GOOGLE_BOOKS_TIMEOUT=0s", want: `GOOGLE_BOOKS_TIMEOUT: "0s" is no such time`},
 		"timeout, below zero":   {env: "GOOGLE_BOOKS_TIMEOUT=-1s", want: `GOOGLE_BOOKS_TIMEOUT: "-1s" is no such time`},
 		"cache, below zero":     {env: "CACHE_TTL=-1s", want: `CACHE_TTL: "-1s" is no such time; want 0 to 168h`},

@@ -69,9 +69,15 @@ func hangingUpstream(t *testing.T) (host string, calls hung) {
 	t.Helper()
 	asked, canceled := make(chan struct{}, 1), make(chan struct{}, 1)
 	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		asked <- struct{}{}
+		tell := func(c chan struct{}) {
+			select {
+			case c <- struct{}{}:
+			default: // a second try, of which nobody waits to hear
+			}
+		}
+		tell(asked)
 		<-r.Context().Done()
-		canceled <- struct{}{}
+		tell(canceled)
 	}))
 	t.Cleanup(upstream.Close)
 
@@ -86,6 +92,11 @@ func TestEveryLimitIsSet(t *testing.T) {
 	assert.Greater(t, s.ReadTimeout, s.ReadHeaderTimeout)
 	assert.Positive(t, s.WriteTimeout)
 	assert.Positive(t, s.IdleTimeout)
+	var most upTo9s
+	require.NoError(t, most.Decode("9s"))
+	require.Error(t, most.Decode("9.1s"))
+	assert.Greater(t, s.WriteTimeout, time.Duration(most), "or the answer to the longest look-up is not written")
+	assert.Greater(t, s.patience, time.Duration(most), "or the end cuts it off")
 	assert.Positive(t, s.MaxHeaderBytes)
 }
 
@@ -292,7 +303,7 @@ func TestCallerGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			google, gone := hangingUpstream(t)
-			p := start(t, map[string]string{"GOOGLE_BOOKS_HOST": google, "DO_NOT_ENCRYPT": "true", "GOOGLE_BOOKS_TIMEOUT": "1m"})
+			p := start(t, map[string]string{"GOOGLE_BOOKS_HOST": google, "DO_NOT_ENCRYPT": "true", "GOOGLE_BOOKS_TIMEOUT": "9s"})
 			c := dial(t, p.url)
 			_, err := io.WriteString(c, askForBook)
 			require.NoError(t, err)

@@ -43,7 +43,9 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	debug.SetGCPercent(gcPercent)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ballast := make([]byte, ballastSize)
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	runtime.KeepAlive(ballast)
@@ -113,6 +115,9 @@ func serve(ctx context.Context, cfg config, logger *slog.Logger) error {
 	logger.LogAttrs(ctx, slog.LevelInfo, "details serves",
 		slog.String("address", listener.Addr().String()), slog.String("mode", mode), slog.String("upstream", upstream),
 		slog.Bool("api_key", cfg.APIKey != ""))
+	if cfg.External && cfg.APIKey == "" && cfg.Host == googlebooks.DefaultHost {
+		logger.Warn("Google answers calls without an API key with 429: set GOOGLE_BOOKS_API_KEY")
+	}
 
 	return newServer(details.New(service), logger).serve(ctx, listener)
 }

@@ -196,9 +196,6 @@ func TestKey(t *testing.T) {
 			assert.Contains(t, body, tc.body)
 			_, metrics := get(t, p.url+"/metrics")
 			assert.Zero(t, p.stop())
-			for _, output := range []any{body, metrics, p.logs} {
-				assert.NotContains(t, output, "r0ng")
-			}
 			logs, err := json.Marshal(p.logs)
 			require.NoError(t, err)
 			assert.NotRegexp(t, "wr0ng|r1ght", string(logs)+body+metrics)

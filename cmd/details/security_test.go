@@ -268,8 +268,9 @@ func TestKeyStaysSecret(t *testing.T) {
 // parrot is an upstream that says what it is told to, on a raw connection, with
 // the key that it was sent for every KEY.
 type parrot struct {
-	addr string
-	says atomic.Pointer[string]
+	addr  string
+	says  atomic.Pointer[string]
+	asked atomic.Int64
 }
 
 func newParrot(t *testing.T) *parrot {
@@ -291,6 +292,7 @@ func newParrot(t *testing.T) *parrot {
 				if err != nil {
 					return
 				}
+				p.asked.Add(1)
 				said := strings.ReplaceAll(*p.says.Load(), "KEY", secretKey)
 				if key := r.Header.Get("X-Goog-Api-Key"); key != "" {
 					said = strings.ReplaceAll(*p.says.Load(), "KEY", key)
@@ -427,6 +429,7 @@ func TestProxiesKeepSecrets(t *testing.T) {
 			p.signal(t, syscall.SIGTERM)
 			assert.Equal(t, "exit status 0", p.wait())
 			assert.Equal(t, http.StatusBadGateway, status)
+			assert.Equal(t, !tc.absent, proxy.asked.Load() > 0, "the proxy of the environment is asked")
 			assertNoKey(t, append(p.stderr, body, metrics)...)
 			assert.NotContains(t, strings.Join(p.stderr, "")+body, password)
 		})

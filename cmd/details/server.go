@@ -33,9 +33,12 @@ func newServer(h http.Handler, logger *slog.Logger) *server {
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      15 * time.Second,
-		IdleTimeout:       75 * time.Second, // longer than Envoy keeps a request waiting, shorter than its hour of idling
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		// Longer than the hour after which a sidecar drops an idle connection:
+		// whoever hangs up first may cut off a request that is on its way.
+		IdleTimeout:                  65 * time.Minute,
+		MaxHeaderBytes:               64 << 10,
+		DisableGeneralOptionsHandler: true, // OPTIONS * is answered as any other
+		ErrorLog:                     slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			// No answer here depends on a body: to read one, as net/http would
 			// before it answers, lets a caller hold the answer back, and what

@@ -326,7 +326,7 @@ func TestSecondSignal(t *testing.T) {
 		t.Run(want, func(t *testing.T) {
 			t.Parallel()
 			google, gone := hangingUpstream(t)
-			p := spawn(t, map[string]string{"GOOGLE_BOOKS_HOST": google, "DO_NOT_ENCRYPT": "true", "GOOGLE_BOOKS_TIMEOUT": "1m"})
+			p := spawn(t, map[string]string{"GOOGLE_BOOKS_HOST": google, "DO_NOT_ENCRYPT": "true", "GOOGLE_BOOKS_TIMEOUT": "9s"})
 			c := dial(t, p.url)
 			_, err := io.WriteString(c, askForBook)
 			require.NoError(t, err)
