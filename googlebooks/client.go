@@ -84,7 +84,7 @@ func New(cfg Config) (*Client, error) {
 	if base.Host = cfg.Host; base.Host == "" {
 		base.Host = DefaultHost
 	}
-	if !validHost(base.Host) {
+	if !ValidHost(base.Host) {
 		return nil, fmt.Errorf("%q is no host or host:port", cfg.Host)
 	}
 	// The default port stays out of the URL, or it would stand in the Host header.
@@ -118,7 +118,9 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-func validHost(host string) bool {
+// ValidHost reports whether a host, or host:port with a port that one can call,
+// is one for Config.
+func ValidHost(host string) bool {
 	u, err := url.Parse("http://" + host)
 	if err != nil || u.Host != host || u.Hostname() == "" {
 		return false
@@ -142,14 +144,16 @@ func validHost(host string) bool {
 // when a burst of first calls comes: without a limit each would shake hands
 // for itself. Plain HTTP has a connection for each call, so no limit.
 func newTransport(roots *x509.CertPool, timeout time.Duration, plainHTTP bool) *http.Transport {
-	share := func(s float64) time.Duration { return max(minPing, time.Duration(s*float64(timeout))) }
 	t := &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-		TLSHandshakeTimeout:    timeout,
-		ForceAttemptHTTP2:      true,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: share(pingAfterShare), PingTimeout: share(pingTimeoutShare)},
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: timeout}).DialContext,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSHandshakeTimeout: timeout,
+		ForceAttemptHTTP2:   true,
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: max(minPing, share(pingAfterShare, timeout)),
+			PingTimeout:     max(minPing, share(pingTimeoutShare, timeout)),
+		},
 		MaxConnsPerHost:        maxTLSPerHost,
 		MaxIdleConns:           maxIdlePerHost,
 		MaxIdleConnsPerHost:    maxIdlePerHost,
@@ -169,9 +173,9 @@ func newTransport(roots *x509.CertPool, timeout time.Duration, plainHTTP bool) *
 func (c *Client) Upstream() string { return c.upstream }
 
 // Volume looks the ISBN up, with up to three tries where Google's failure may
-// pass. The header goes to Google as it is, its values
-// shared, and the client adds to it; nil is none. The error is ErrNotFound,
-// an *Error, or ctx's own where ctx was cancelled.
+// pass. The header goes to Google as it is, its values shared, and the client
+// adds to it; nil is none. The error is ErrNotFound, an *Error, or ctx's own
+// where ctx was cancelled.
 func (c *Client) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Volume, error) {
 	if header == nil {
 		header = make(http.Header)
@@ -184,7 +188,7 @@ func (c *Client) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Vo
 	}
 
 	start := time.Now()
-	v, err := c.try(ctx, start.Add(time.Duration(firstTryShare*float64(c.timeout))), 1, isbn, header)
+	v, err := c.try(ctx, start.Add(share(firstTryShare, c.timeout)), 1, isbn, header)
 	if transient(err) {
 		v, err = c.retry(ctx, start, err, isbn, header)
 	}

@@ -32,12 +32,16 @@ const (
 	minPing          = 50 * time.Millisecond
 )
 
+// share is a part of the time for a look-up.
+func share(part float64, timeout time.Duration) time.Duration {
+	return time.Duration(part * float64(timeout))
+}
+
 // retry goes on after the first try of a look-up that began at start ended in
 // failure. The first one is made without the library, whose bookkeeping takes
 // a twentieth of the time of a look-up that goes well.
 func (c *Client) retry(ctx context.Context, start time.Time, failure error, isbn ISBN, header http.Header) (*Volume, error) {
-	share := func(s float64) time.Duration { return time.Duration(s * float64(c.timeout)) }
-	left := share(noTryAfterShare) - time.Since(start)
+	left := share(noTryAfterShare, c.timeout) - time.Since(start)
 	if left <= 0 {
 		return nil, failure
 	}
@@ -45,7 +49,7 @@ func (c *Client) retry(ctx context.Context, start time.Time, failure error, isbn
 		HandleIf(func(_ *Volume, err error) bool { return transient(err) }).
 		WithMaxAttempts(maxTries).
 		WithMaxDuration(left).
-		WithBackoff(share(meanBackoffShare), share(4*meanBackoffShare)).
+		WithBackoff(share(meanBackoffShare, c.timeout), share(4*meanBackoffShare, c.timeout)).
 		WithJitterFactor(1).
 		ReturnLastFailure().
 		Build()

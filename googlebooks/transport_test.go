@@ -99,6 +99,6 @@ func TestPingsScale(t *testing.T) {
 	for _, timeout := range []time.Duration{500 * time.Millisecond, time.Second, DefaultTimeout, 9 * time.Second} {
 		transport := newTransport(nil, timeout, false)
 		found := transport.HTTP2.SendPingTimeout + transport.HTTP2.PingTimeout
-		assert.Less(t, found, time.Duration(firstTryShare*float64(timeout)), timeout)
+		assert.Less(t, found, share(firstTryShare, timeout), timeout)
 	}
 }

@@ -28,7 +28,7 @@ type config struct {
 	External   bool       `envconfig:"ENABLE_EXTERNAL_BOOK_SERVICE" default:"true" desc:"true or false: false serves the fixed book of details-v1, without any call"`
 	APIKey     apiKey     `envconfig:"GOOGLE_BOOKS_API_KEY" desc:"a key: for the Google Books API, which refuses calls without one"`
 	Country    country    `envconfig:"GOOGLE_BOOKS_COUNTRY" desc:"two letters: the country to answer for, where Google cannot tell it from the address"`
-	Host       string     `envconfig:"GOOGLE_BOOKS_HOST" default:"www.googleapis.com" desc:"host or host:port: whom to call"`
+	Host       host       `envconfig:"GOOGLE_BOOKS_HOST" default:"www.googleapis.com" desc:"host or host:port: whom to call"`
 	CAFile     caFile     `envconfig:"GOOGLE_BOOKS_CA_FILE" desc:"a file of PEM certificates: CAs to trust beside the system's"`
 	Timeout    upTo9s     `envconfig:"GOOGLE_BOOKS_TIMEOUT" default:"2.5s" desc:"10ms to 9s: time for a look-up, all in all; productpage waits 3s"`
 	ISBNs      bookISBNs  `envconfig:"BOOK_ISBNS" desc:"id:ISBN,id:ISBN,…: the books that there are; unset, every id is 0486424618"`
@@ -82,9 +82,6 @@ func readConfig(args []string) (config, error) {
 			return cfg, fmt.Errorf("argument: %w; want %s", err, wanted("Port"))
 		}
 	}
-	if _, err := googlebooks.New(cfg.client(nil)); err != nil {
-		return cfg, fmt.Errorf("GOOGLE_BOOKS_HOST: %w; want %s", err, wanted("Host"))
-	}
 
 	return cfg, nil
 }
@@ -92,7 +89,7 @@ func readConfig(args []string) (config, error) {
 // client is how cfg tells the client to reach Google.
 func (cfg config) client(observe func(context.Context, googlebooks.Try)) googlebooks.Config {
 	return googlebooks.Config{
-		Host:      cfg.Host,
+		Host:      string(cfg.Host),
 		PlainHTTP: cfg.PlainHTTP,
 		RootCAs:   cfg.CAFile.pool,
 		APIKey:    string(cfg.APIKey),
@@ -184,6 +181,19 @@ func (c *country) Decode(s string) error {
 		return fmt.Errorf("%q is no country", s)
 	}
 	*c = country(strings.ToUpper(s))
+
+	return nil
+}
+
+// host is whom to call, or host:port.
+type host string
+
+// Decode implements envconfig.Decoder.
+func (h *host) Decode(s string) error {
+	if !googlebooks.ValidHost(s) {
+		return fmt.Errorf("%q is no host or host:port", s)
+	}
+	*h = host(s)
 
 	return nil
 }

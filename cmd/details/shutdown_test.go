@@ -28,18 +28,27 @@ import (
 
 const askForBook = "GET /details/0 HTTP/1.1\r\nHost: details\r\n\r\n"
 
+// askInFlight asks for a book and returns when the stand-in has been called for
+// it; the answer comes when it comes.
+func askInFlight(t *testing.T, google *googlebookstest.Server, url string) <-chan string {
+	t.Helper()
+	answered := make(chan string, 1)
+	go func() {
+		_, body, err := fetch(t.Context(), url+"/details/0")
+		assert.NoError(t, err)
+		answered <- body
+	}()
+	require.Eventually(t, func() bool { return len(google.Requests()) == 1 }, 5*time.Second, time.Millisecond)
+
+	return answered
+}
+
 // TestShutdown ends the program while a request is in flight: it is answered,
 // and health until then.
 func TestShutdown(t *testing.T) {
 	google, https, _ := standIn(t, googlebookstest.Config{Options: googlebookstest.Options{Delay: time.Second}})
 	p := start(t, https)
-	answered := make(chan string, 1)
-	go func() {
-		_, body, err := fetch(t.Context(), p.url+"/details/0")
-		assert.NoError(t, err)
-		answered <- body
-	}()
-	require.Eventually(t, func() bool { return len(google.Requests()) == 1 }, 5*time.Second, time.Millisecond)
+	answered := askInFlight(t, google, p.url)
 	ended := make(chan int, 1)
 	go func() { ended <- p.stop() }()
 	for last := false; !last; {
@@ -305,13 +314,7 @@ func TestSignals(t *testing.T) {
 			t.Parallel()
 			google, _, plain := standIn(t, googlebookstest.Config{Options: googlebookstest.Options{Delay: 200 * time.Millisecond}})
 			p := spawn(t, plain)
-			answered := make(chan string, 1)
-			go func() {
-				_, body, err := fetch(t.Context(), p.url+"/details/0")
-				assert.NoError(t, err)
-				answered <- body
-			}()
-			require.Eventually(t, func() bool { return len(google.Requests()) == 1 }, 5*time.Second, time.Millisecond)
+			answered := askInFlight(t, google, p.url)
 			p.signal(t, s)
 			assert.Equal(t, comedy, <-answered)
 			assert.Equal(t, "exit status 0", p.wait())
