@@ -64,19 +64,40 @@ func TestDecodeMembers(t *testing.T) {
 		body string
 		want Volume
 	}{
-		"nothing known":              {volumeWith(``), Volume{}},
-		"no volumeInfo":              {`{"items":[{"id":"x"}]}`, Volume{}},
-		"all null":                   {volumeWith(`"authors":null,"publisher":null,"publishedDate":null,"industryIdentifiers":null,"pageCount":null,"printType":null,"language":null`), Volume{}},
+		"nothing known": {volumeWith(``), Volume{}},
+		"no volumeInfo": {`{"items":[{"id":"x"}]}`, Volume{}},
+		"all null": {
+			body: volumeWith(`"authors":null,"publisher":null,"publishedDate":null,"industryIdentifiers":null,"pageCount":null,"printType":null,"language":null`),
+			want: Volume{},
+		},
 		"no pages is not zero pages": {volumeWith(`"pageCount":0`), Volume{PageCount: new(int64(0))}},
-		"empty is not absent":        {volumeWith(`"publisher":"","authors":[]`), Volume{Publisher: new(""), Authors: []*string{}}},
-		"author of no name":          {volumeWith(`"authors":[null,"B"]`), Volume{Authors: []*string{nil, new("B")}}},
-		"identifier without number":  {volumeWith(`"industryIdentifiers":[{"type":"ISBN_10"}]`), Volume{IndustryIdentifiers: []Identifier{{Type: "ISBN_10"}}}},
-		"escapes":                    {volumeWith(`"publisher":"\u00e9 \ud83d\ude00 \u2028 \u0001"`), Volume{Publisher: new("é 😀 \u2028 \x01")}},
-		"raw":                        {volumeWith(`"publisher":"é 😀 <&> ` + "\u2028\ufffd\u0096" + `"`), Volume{Publisher: new("é 😀 <&> \u2028\ufffd\u0096")}},
-		"the last of twins wins":     {volumeWith(`"pageCount":1,"pageCount":2`), Volume{PageCount: new(int64(2))}},
-		"the last of twins is null":  {volumeWith(`"pageCount":1,"pageCount":null`), Volume{}},
-		"the last of twin lists":     {volumeWith(`"authors":["A","B"],"authors":["C"]`), Volume{Authors: []*string{new("C")}}},
-		"the last of twin items":     {`{"items":[{"volumeInfo":{"pageCount":1}}],"items":[{"volumeInfo":{"language":"en"}}]}`, Volume{Language: new("en")}},
+		"empty is not absent": {
+			body: volumeWith(`"publisher":"","authors":[]`),
+			want: Volume{Publisher: new(""), Authors: []*string{}},
+		},
+		"author of no name": {volumeWith(`"authors":[null,"B"]`), Volume{Authors: []*string{nil, new("B")}}},
+		"identifier without number": {
+			body: volumeWith(`"industryIdentifiers":[{"type":"ISBN_10"}]`),
+			want: Volume{IndustryIdentifiers: []Identifier{{Type: "ISBN_10"}}},
+		},
+		"escapes": {
+			body: volumeWith(`"publisher":"\u00e9 \ud83d\ude00 \u2028 \u0001"`),
+			want: Volume{Publisher: new("é 😀 \u2028 \x01")},
+		},
+		"raw": {
+			body: volumeWith(`"publisher":"é 😀 <&> ` + "\u2028\ufffd\u0096" + `"`),
+			want: Volume{Publisher: new("é 😀 <&> \u2028\ufffd\u0096")},
+		},
+		"the last of twins wins":    {volumeWith(`"pageCount":1,"pageCount":2`), Volume{PageCount: new(int64(2))}},
+		"the last of twins is null": {volumeWith(`"pageCount":1,"pageCount":null`), Volume{}},
+		"the last of twin lists": {
+			body: volumeWith(`"authors":["A","B"],"authors":["C"]`),
+			want: Volume{Authors: []*string{new("C")}},
+		},
+		"the last of twin items": {
+			body: `{"items":[{"volumeInfo":{"pageCount":1}}],"items":[{"volumeInfo":{"language":"en"}}]}`,
+			want: Volume{Language: new("en")},
+		},
 		"odd types where not needed": {
 			`{"kind":1,"totalItems":"many","items":[{"id":[],"volumeInfo":{"title":7,"description":{},"pageCount":53},"saleInfo":[1e400]}]}`,
 			Volume{PageCount: new(int64(53))},
