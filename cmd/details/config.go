@@ -262,6 +262,9 @@ type duration time.Duration
 // Decode implements envconfig.Decoder.
 func (d *duration) Decode(s string) error {
 	v, err := time.ParseDuration(s)
+	if _, notNumber := strconv.ParseFloat(s, 64); err != nil && notNumber == nil {
+		return invalid("duration without a unit", s)
+	}
 	if err != nil {
 		return invalid("duration", s)
 	}
