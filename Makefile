@@ -36,6 +36,8 @@ ARGS ?=
 # The Go modules of this repository. The tests of the manifests are a module of their own, because they need Kubernetes and Istio.
 MODULES := . deploy/test
 
+LINK_VERSION := -X example.com/bookinfo/cmd/internal/buildinfo.version=$(VERSION)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -44,7 +46,7 @@ MODULES := . deploy/test
 # $(call build-dev,package): build one program into bin/dev/. `go run` would report an error after every Ctrl-C.
 # -buildvcs=false: go would refuse to build in a checkout that belongs to another user.
 build-dev = test -e bin/dev/$(notdir $(1)) || echo 'Building $(1)... The first build takes a minute or two.'; \
-	go build -buildvcs=false -o bin/dev/ ./$(1)
+	go build -buildvcs=false -ldflags='$(LINK_VERSION)' -o bin/dev/ ./$(1)
 
 .PHONY: demo
 demo: ## Show both modes, HTTPS and TLS origination, offline (ONCE=1: do not wait for Ctrl-C)
@@ -57,7 +59,7 @@ run: ## Run the service on port 9080 (ARGS=--help lists the settings)
 .PHONY: build
 build: ## Build static binaries of the service and of the emulator into bin/
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/ \
-		-ldflags='-s -w -X example.com/bookinfo/cmd/internal/buildinfo.version=$(VERSION)' ./cmd/details ./cmd/books-emulator
+		-ldflags='-s -w $(LINK_VERSION)' ./cmd/details ./cmd/books-emulator
 
 ##@ Check
 
