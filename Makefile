@@ -144,7 +144,7 @@ image: ## Build the images of the service and of the emulator (HUB=registry/name
 	$(call image,emulator,examples-bookinfo-books-emulator)
 
 .PHONY: clean
-clean: ## Remove the binaries
+clean: ## Remove bin/
 	rm -rf bin
 
 ##@ Help
