@@ -80,7 +80,7 @@ func TestRunOnceFails(t *testing.T) {
 		stdout string
 	}{
 		"the key is refused": {
-			google: googlebookstest.Config{Options: googlebookstest.Options{Keys: []string{"another"}}},
+			google: googlebookstest.Config{Keys: []string{"another"}},
 			stderr: []string{"scene 1: answer 502", "scene 2: answer 502", "API_KEY_INVALID"},
 			stdout: "sidecar log  GET /books/v1/volumes?q=isbn:0486424618 400",
 		},

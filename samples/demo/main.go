@@ -42,9 +42,7 @@ func main() {
 
 // run is the whole program, until ctx is done; it returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	options := googlebookstest.Options{RequireKey: true, Keys: []string{fakeKey}}
-
-	return runWith(ctx, googlebookstest.Config{Options: options}, args, stdout, stderr)
+	return runWith(ctx, googlebookstest.Config{RequireKey: true, Keys: []string{fakeKey}}, args, stdout, stderr)
 }
 
 // runWith is run with any stand-in for Google Books.

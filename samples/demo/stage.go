@@ -104,7 +104,7 @@ func (s *stage) open(ctx context.Context, d *door, port string, plainHTTP bool, 
 	}
 	s.serveHTTP(ctx, front, details.New(details.Config{
 		Books: client,
-		ISBNs: map[int64]googlebooks.ISBN{ // what samples/volumes has
+		ISBNs: map[int64]googlebooks.ISBN{ // the sample volumes of the stand-in
 			0: details.DefaultISBN, 1: "9780141439518", 2: "9780141439471",
 			3: "9780486264783", 4: "9780307474728", 5: "9784101010137",
 		},
