@@ -94,7 +94,7 @@ func errorAnswer(fault string) answer {
 // invalidMaxResults returns Google's error for that value instead of 100.
 func invalidMaxResults(value string) answer {
 	a := errorAnswer("400-invalid-parameter")
-	quoted, _ := json.Marshal(value) // a string cannot fail
+	quoted, _ := json.Marshal(value) //nolint:errchkjson // a string cannot fail
 	a.body = bytes.ReplaceAll(a.body, []byte("'100'"), fmt.Appendf(nil, "'%s'", quoted[1:len(quoted)-1]))
 	return a
 }

@@ -237,12 +237,14 @@ func checks() map[string]func(t *testing.T, a arrival) {
 func receive(ctx context.Context, t *testing.T, c *http.Client, url string) (got arrival) {
 	t.Helper()
 	begin := time.Now()
-	resp, err := c.Do(newRequest(t, url).WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		Got1xxResponse: func(int, textproto.MIMEHeader) error {
 			got.hints++
 			return nil
 		},
-	})))
+	}), http.MethodGet, url, http.NoBody)
+	require.NoError(t, err)
+	resp, err := c.Do(req)
 	if err != nil {
 		got.err = err
 		return got

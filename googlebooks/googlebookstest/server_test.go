@@ -157,7 +157,7 @@ func TestMaxTLSVersion(t *testing.T) {
 		srv := newServer(t, googlebookstest.Config{MaxTLSVersion: version})
 		for offered := uint16(tls.VersionTLS10); offered <= tls.VersionTLS13; offered++ {
 			_, err := handshake(t, srv, &tls.Config{
-				InsecureSkipVerify: true, MinVersion: offered, MaxVersion: offered, //nolint:gosec // TestCertificates verifies
+				InsecureSkipVerify: true, MinVersion: offered, MaxVersion: offered,
 			})
 			if offered == version || offered == tls.VersionTLS12 && version == tls.VersionTLS13 {
 				assert.NoError(t, err, "%x at most, %x offered", version, offered)
@@ -172,7 +172,7 @@ func TestMaxTLSVersion(t *testing.T) {
 func TestLeaf(t *testing.T) {
 	t.Parallel()
 	srv := newServer(t, googlebookstest.Config{})
-	state, err := handshake(t, srv, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // TestCertificates verifies
+	state, err := handshake(t, srv, &tls.Config{InsecureSkipVerify: true})
 	require.NoError(t, err)
 	leaf := state.PeerCertificates[0]
 	assert.False(t, leaf.IsCA)

@@ -180,12 +180,12 @@ func TestPortInUse(t *testing.T) {
 	t.Parallel()
 	other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	defer other.Close()
+	defer func() { _ = other.Close() }()
 	_, port, err := net.SplitHostPort(other.Addr().String())
 	require.NoError(t, err)
 	ours, err := listen(t.Context(), port)
 	require.NoError(t, err)
-	defer ours.Close()
+	defer func() { _ = ours.Close() }()
 	assert.NotEqual(t, other.Addr(), ours.Addr())
 }
 
