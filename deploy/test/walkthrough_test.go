@@ -56,12 +56,11 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 	command.Env = []string{"PATH=" + bin, "TMPDIR=" + dir, "WALKTHROUGH_WAIT=" + w.wait, "FAKE_DIR=" + dir, "FAKE_BROKEN=" + w.broken}
 	output, err := os.Create(filepath.Join(dir, "stdout"))
 	require.NoError(t, err)
-	defer output.Close()
+	t.Cleanup(func() { _ = output.Close() })
 	var problems bytes.Buffer
 	command.Stdout, command.Stderr = output, &problems
-	stdin, err := command.StdinPipe() // stays open: --pause waits
+	_, err = command.StdinPipe() // stays open: --pause waits
 	require.NoError(t, err)
-	defer stdin.Close()
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C goes to a whole group
 	require.NoError(t, command.Start())
 	read := func(name string) string {
