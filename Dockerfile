@@ -11,7 +11,7 @@ RUN --mount=type=cache,target=/go/pkg/mod \
 COPY . .
 ARG TARGETOS TARGETARCH VERSION=dev COMMIT=unknown
 ENV CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH
-ENV GOFLAGS="-trimpath -buildvcs=false" LDFLAGS="-s -w -X main.version=$VERSION -X main.commit=$COMMIT"
+ENV GOFLAGS="-trimpath -buildvcs=false" LDFLAGS="-s -w -X example.com/bookinfo/cmd/internal/buildinfo.version=$VERSION"
 
 FROM source AS build-details
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \

@@ -36,7 +36,7 @@ ARGS ?=
 # The modules of this repository: the service, and the tests of the manifests, whose Kubernetes and Istio dependencies stay out of it.
 MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod deploy/test/go.mod)))
 
-GO_LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)
+GO_LDFLAGS := -s -w -X example.com/bookinfo/cmd/internal/buildinfo.version=$(VERSION)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -1,77 +1,70 @@
 package details
 
 import (
-	"strconv"
-
-	"github.com/go-json-experiment/json/jsontext"
-
 	"example.com/bookinfo/googlebooks"
 )
 
-// bookOf is the answer for a volume, byte for byte what details.rb makes of
-// it. What the volume does not tell is null; details.rb fails there if it is
-// the authors or an ISBN.
-func bookOf(id int64, v *googlebooks.Volume) []byte {
-	kind, language := "unknown", "unknown"
+// book is the answer of GET /details/{id}: these keys in this order. A field
+// that Google's volume does not have is null.
+type book struct {
+	ID        int64   `json:"id"`
+	Author    *string `json:"author"`
+	Year      any     `json:"year"` // Google's date, a string; the fixed book's year, a number
+	Type      string  `json:"type"`
+	Pages     *int64  `json:"pages"`
+	Publisher *string `json:"publisher"`
+	Language  string  `json:"language"`
+	ISBN10    *string `json:"ISBN-10"`
+	ISBN13    *string `json:"ISBN-13"`
+}
+
+// bookOf returns the book that details.rb makes of a volume. Where the authors
+// or an ISBN are missing, details.rb fails and the book has null.
+func bookOf(id int64, v *googlebooks.Volume) book {
+	b := book{
+		ID:        id,
+		Year:      v.PublishedDate,
+		Type:      "unknown",
+		Pages:     v.PageCount,
+		Publisher: v.Publisher,
+		Language:  "unknown",
+		ISBN10:    identifier(v, "ISBN_10"),
+		ISBN13:    identifier(v, "ISBN_13"),
+	}
+	if len(v.Authors) > 0 {
+		b.Author = v.Authors[0]
+	}
 	if v.PrintType != nil && *v.PrintType == "BOOK" {
-		kind = "paperback"
+		b.Type = "paperback"
 	}
 	if v.Language != nil && *v.Language == "en" {
-		language = "English"
+		b.Language = "English"
 	}
-	var author *string
-	if len(v.Authors) > 0 {
-		author = v.Authors[0]
-	}
-
-	b := make([]byte, 0, 256)
-	b = strconv.AppendInt(append(b, `{"id":`...), id, 10)
-	b = appendString(append(b, `,"author":`...), author)
-	b = appendString(append(b, `,"year":`...), v.PublishedDate)
-	b = appendString(append(b, `,"type":`...), &kind)
-	b = append(b, `,"pages":`...)
-	if v.PageCount == nil {
-		b = append(b, "null"...)
-	} else {
-		b = strconv.AppendInt(b, *v.PageCount, 10)
-	}
-	b = appendString(append(b, `,"publisher":`...), v.Publisher)
-	b = appendString(append(b, `,"language":`...), &language)
-	b = appendString(append(b, `,"ISBN-10":`...), identifier(v, "ISBN_10"))
-	b = appendString(append(b, `,"ISBN-13":`...), identifier(v, "ISBN_13"))
-
-	return append(b, '}')
-}
-
-// identifier is the first of the volume's numbers of a type, or nil.
-func identifier(v *googlebooks.Volume, kind string) *string {
-	for i := range v.IndustryIdentifiers {
-		if v.IndustryIdentifiers[i].Type == kind {
-			return v.IndustryIdentifiers[i].Identifier
-		}
-	}
-
-	return nil
-}
-
-// appendString appends a JSON string, or null for nil. Like Ruby's generator
-// it escapes quotes, backslashes and control characters alone; encoding/json
-// would escape <, >, &, U+2028 and U+2029 as well.
-func appendString(b []byte, s *string) []byte {
-	if s == nil {
-		return append(b, "null"...)
-	}
-	// The error is for invalid UTF-8, which no decoded JSON has.
-	b, _ = jsontext.AppendQuote(b, *s)
-
 	return b
 }
 
-// fixedBook is the answer of details-v1, and of details.rb without
-// ENABLE_EXTERNAL_BOOK_SERVICE.
-func fixedBook(id int64) []byte {
-	b := strconv.AppendInt([]byte(`{"id":`), id, 10)
+// identifier returns the first of the volume's numbers of a type, or nil.
+func identifier(v *googlebooks.Volume, kind string) *string {
+	for _, id := range v.IndustryIdentifiers {
+		if id.Type == kind {
+			return id.Identifier
+		}
+	}
+	return nil
+}
 
-	return append(b, `,"author":"William Shakespeare","year":1595,"type":"paperback","pages":200,`+
-		`"publisher":"PublisherA","language":"English","ISBN-10":"1234567890","ISBN-13":"123-1234567890"}`...)
+// fixedBook returns the book of details-v1, which details.rb serves without
+// ENABLE_EXTERNAL_BOOK_SERVICE.
+func fixedBook(id int64) book {
+	return book{
+		ID:        id,
+		Author:    new("William Shakespeare"),
+		Year:      1595,
+		Type:      "paperback",
+		Pages:     new(int64(200)),
+		Publisher: new("PublisherA"),
+		Language:  "English",
+		ISBN10:    new("1234567890"),
+		ISBN13:    new("123-1234567890"),
+	}
 }

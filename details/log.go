@@ -12,13 +12,24 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// log writes the line of one request. Whatever the caller or Google sent is an
-// attribute's value, which slog's handlers quote: no line can be forged.
-func (s *service) log(r *http.Request, level slog.Level, x *exchange, bytes int, took time.Duration, err error) {
+// requestLine is what the log says of one request.
+type requestLine struct {
+	status int
+	bytes  int // of the body
+	took   time.Duration
+	err    error // nil: the request succeeded
+	lookup lookupInfo
+}
+
+// logRequest writes the line of one request. Text from the caller or Google is
+// the value of an attribute, which slog's handlers quote, so it cannot forge a
+// line.
+func (s *service) logRequest(r *http.Request, level slog.Level, line requestLine) {
+	lookup := line.lookup
 	switch {
-	case x.status >= http.StatusInternalServerError:
+	case line.status >= http.StatusInternalServerError:
 		level = slog.LevelError
-	case x.status >= http.StatusBadRequest && x.status != statusCallerGone, x.hidden != nil:
+	case line.status >= http.StatusBadRequest && line.status != statusCallerGone, lookup.staleCause != nil:
 		level = slog.LevelWarn
 	}
 	ctx := r.Context()
@@ -26,68 +37,72 @@ func (s *service) log(r *http.Request, level slog.Level, x *exchange, bytes int,
 		return
 	}
 
-	// A record of our own, because Logger.LogAttrs looks up who called it.
-	line := slog.NewRecord(time.Now(), level, "request", 0)
-	line.AddAttrs(
+	attrs := make([]slog.Attr, 0, 13)
+	attrs = append(attrs,
 		slog.String("method", clip(r.Method)),
 		slog.String("path", clip(r.URL.Path)),
-		slog.Int("status", x.status),
-		slog.Int("bytes", bytes),
-		slog.Float64("ms", milliseconds(took)),
+		slog.Int("status", line.status),
+		slog.Int("bytes", line.bytes),
+		slog.Float64("ms", milliseconds(line.took)),
 	)
 	if id := r.Header.Get("X-Request-Id"); id != "" {
-		line.AddAttrs(slog.String("request_id", clip(id)))
+		attrs = append(attrs, slog.String("request_id", clip(id)))
 	}
 	if id := traceID(r.Header); id != "" {
-		line.AddAttrs(slog.String("trace_id", clip(id)))
+		attrs = append(attrs, slog.String("trace_id", clip(id)))
 	}
-	if x.upstream.Number > 0 {
-		line.AddAttrs(
-			slog.Int("upstream_status", x.upstream.StatusCode),
-			slog.Float64("upstream_ms", milliseconds(x.upstream.Duration)),
-			slog.Int("tries", x.upstream.Number),
+	if lookup.last.Number > 0 {
+		attrs = append(attrs,
+			slog.Int("upstream_status", lookup.last.StatusCode),
+			slog.Float64("upstream_ms", milliseconds(lookup.last.Duration)),
+			slog.Int("tries", lookup.last.Number),
 		)
-	} else if e, ok := errors.AsType[*googlebooks.Error](cmp.Or(err, x.hidden)); ok { // of a call that was shared
-		line.AddAttrs(slog.Int("upstream_status", e.StatusCode))
+	} else if e, ok := errors.AsType[*googlebooks.Error](cmp.Or(line.err, lookup.staleCause)); ok { // of an earlier or a shared call
+		attrs = append(attrs, slog.Int("upstream_status", e.StatusCode))
 	}
-	if x.cache != "" {
-		line.AddAttrs(slog.String("cache", string(x.cache)))
+	if lookup.outcome != "" {
+		attrs = append(attrs, slog.String("cache", string(lookup.outcome)))
 	}
-	if err == nil {
-		err = x.hidden
+	if err := cmp.Or(line.err, lookup.staleCause); err != nil {
+		attrs = append(attrs, errorAttrs(err)...)
 	}
-	if err != nil {
-		line.AddAttrs(slog.String("error", err.Error()))
-		if cause := errors.Unwrap(err); cause != nil { // the network's or the decoder's words, which no caller is shown
-			line.AddAttrs(slog.String("cause", clip(cause.Error())))
-		}
+	s.Logger.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// errorAttrs returns the error as the caller sees it, and the cause, in the
+// words of the network or the decoder, that no caller sees.
+func errorAttrs(err error) []slog.Attr {
+	message := err.Error()
+	if e, ok := errors.AsType[*googlebooks.Error](err); ok {
+		message = explain(e)
 	}
-	_ = s.Logger.Handler().Handle(ctx, line) // as Logger does: where logging fails there is nobody to tell
+	attrs := []slog.Attr{slog.String("error", message)}
+	if cause := errors.Unwrap(err); cause != nil {
+		attrs = append(attrs, slog.String("cause", clip(cause.Error())))
+	}
+	return attrs
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// clip makes what a caller or the network said fit for a log line: at most 256
-// bytes, and nothing that a terminal would obey. slog quotes the controls of
-// ASCII, but not those of C1.
+// clip makes untrusted text safe to log: at most 256 bytes, with C1 control
+// characters replaced (slog escapes only ASCII ones).
 func clip(s string) string {
 	const limit = 256
 	s = strings.Map(func(r rune) rune {
 		if r >= 0x7f && r < 0xa0 {
 			return utf8.RuneError
 		}
-
 		return r
 	}, s)
 	if len(s) <= limit {
 		return s
 	}
-
 	return strings.ToValidUTF8(s[:limit], "") + "…"
 }
 
-// traceID is the id of the trace that the request belongs to, from B3's
-// headers or from W3C's traceparent; "" without them.
+// traceID returns the id of the trace that the request belongs to, from B3's
+// headers or from W3C's traceparent, or "".
 func traceID(h http.Header) string {
 	if id := h.Get("X-B3-Traceid"); id != "" {
 		return id
@@ -97,9 +112,7 @@ func traceID(h http.Header) string {
 	}
 	if _, rest, ok := strings.Cut(h.Get("Traceparent"), "-"); ok { // version-traceid-parentid-flags
 		id, _, _ := strings.Cut(rest, "-")
-
 		return id
 	}
-
 	return ""
 }

@@ -1,23 +1,28 @@
 package details
 
 import (
-	"context"
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"example.com/bookinfo/googlebooks"
 )
 
-func TestLogLine(t *testing.T) {
+func TestRequestLine(t *testing.T) {
 	t.Parallel()
 	const w3c = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for name, tc := range map[string]struct {
+		method string
 		target string
 		header http.Header
 		want   map[string]any
@@ -28,6 +33,11 @@ func TestLogLine(t *testing.T) {
 			want:   map[string]any{"level": "INFO", "msg": "request", "method": "GET", "path": "/details/0", "status": 200.0, "bytes": float64(len(comedyBook))},
 			absent: []string{"request_id", "trace_id", "error", "cache", "upstream_status"},
 		},
+		"HEAD has no body": {
+			method: http.MethodHead,
+			target: "/details/0",
+			want:   map[string]any{"status": 200.0, "bytes": 0.0},
+		},
 		"health":         {target: "/health", want: map[string]any{"level": "DEBUG", "path": "/health"}},
 		"a bad id":       {target: "/details/x", want: map[string]any{"level": "WARN", "status": 400.0, "error": "please provide numeric product id"}},
 		"request id":     {target: "/details/0", header: http.Header{"X-Request-Id": {"r1"}}, want: map[string]any{"request_id": "r1"}},
@@ -35,7 +45,7 @@ func TestLogLine(t *testing.T) {
 		"B3 in one":      {target: "/details/0", header: http.Header{"B3": {"80f198ee56343ba8-e457b5a2e4d86bd1-1"}}, want: map[string]any{"trace_id": "80f198ee56343ba8"}},
 		"B3, no trace":   {target: "/details/0", header: http.Header{"B3": {"0"}}, absent: []string{"trace_id"}},
 		"W3C":            {target: "/details/0", header: http.Header{"Traceparent": {w3c}}, want: map[string]any{"trace_id": "0af7651916cd43dd8448eb211c80319c"}},
-		"W3C, rubbish":   {target: "/details/0", header: http.Header{"Traceparent": {"rubbish"}}, absent: []string{"trace_id"}},
+		"W3C, nonsense":  {target: "/details/0", header: http.Header{"Traceparent": {"nonsense"}}, absent: []string{"trace_id"}},
 		"a forged line":  {target: "/details/0%0A%7B%22level%22%3A%22ERROR%22%7D%1b[31m", want: map[string]any{"path": "/details/0\n{\"level\":\"ERROR\"}\x1b[31m"}},
 		"a forged id":    {target: "/details/0", header: http.Header{"X-Request-Id": {"a\n{\"level\":\"ERROR\"}\u2028\x1b[31m"}}, want: map[string]any{"request_id": "a\n{\"level\":\"ERROR\"}\u2028\x1b[31m"}},
 		"C1 controls":    {target: "/details/0%C2%9B2J%7F", want: map[string]any{"path": "/details/0\ufffd2J\ufffd"}},
@@ -45,7 +55,7 @@ func TestLogLine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h, log := newService(Config{Books: &books{volume: comedy()}})
-			ask(t, h, http.MethodGet, tc.target, tc.header)
+			ask(t, h, cmp.Or(tc.method, http.MethodGet), tc.target, tc.header)
 			text := log.String()
 			require.Equal(t, 1, strings.Count(text, "\n"), "one line: %s", text)
 			assert.NotContains(t, text, "\x1b")
@@ -62,46 +72,101 @@ func TestLogLine(t *testing.T) {
 	}
 }
 
-func TestLogTellsOfGoogle(t *testing.T) {
+func TestLogOfLookups(t *testing.T) {
 	t.Parallel()
-	failure := &googlebooks.Error{StatusCode: 503, Message: "a failure at Google", Err: http.ErrServerClosed}
+	unavailable := httpmock.NewStringResponder(http.StatusServiceUnavailable, "no healthy upstream")
+	found := httpmock.NewStringResponder(http.StatusOK, comedyAnswer)
 	for name, tc := range map[string]struct {
-		see  func(ctx context.Context, m *Metrics)
-		err  error
-		want map[string]any
+		google   []httpmock.Responder
+		ttl      time.Duration // 0: no cache
+		stale    time.Duration
+		requests int // of which the last one counts
+		want     map[string]any
+		absent   []string
 	}{
 		"a call": {
-			see: func(ctx context.Context, m *Metrics) {
-				m.ObserveTry(ctx, googlebooks.Try{Number: 1, StatusCode: 503, Duration: time.Second})
-				m.ObserveTry(ctx, googlebooks.Try{Number: 2, StatusCode: 200, Duration: 1500 * time.Microsecond})
-			},
-			want: map[string]any{"level": "INFO", "upstream_status": 200.0, "upstream_ms": 1.5, "tries": 2.0},
+			google:   []httpmock.Responder{unavailable, found},
+			requests: 1,
+			want:     map[string]any{"level": "INFO", "upstream_status": 200.0, "tries": 2.0},
+			absent:   []string{"cache"},
+		},
+		"a miss": {
+			google:   []httpmock.Responder{unavailable, found},
+			ttl:      time.Hour,
+			requests: 1,
+			want:     map[string]any{"level": "INFO", "cache": "miss", "upstream_status": 200.0, "tries": 2.0},
+		},
+		"a hit": {
+			google:   []httpmock.Responder{found},
+			ttl:      time.Hour,
+			requests: 2,
+			want:     map[string]any{"level": "INFO", "cache": "hit"},
+			absent:   []string{"upstream_status", "tries"},
 		},
 		"a failure": {
-			see: func(context.Context, *Metrics) {}, err: failure,
-			want: map[string]any{"level": "ERROR", "status": 502.0, "error": "a failure at Google", "cause": "http: Server closed"},
+			google:   []httpmock.Responder{httpmock.NewErrorResponder(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})},
+			requests: 1,
+			want: map[string]any{
+				"level": "ERROR", "status": 502.0, "upstream_status": 0.0, "tries": 1.0,
+				"cause": "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+			},
 		},
-		"the cache": {
-			see:  func(ctx context.Context, m *Metrics) { m.ObserveCache(ctx, googlebooks.Hit, nil) },
-			want: map[string]any{"level": "INFO", "cache": "hit"},
+		"a remembered failure": {
+			google:   []httpmock.Responder{httpmock.NewStringResponder(http.StatusTooManyRequests, "local_rate_limited")},
+			ttl:      time.Hour,
+			requests: 2,
+			want:     map[string]any{"level": "ERROR", "status": 502.0, "cache": "hit", "upstream_status": 429.0},
 		},
-		"an old book": {
-			see:  func(ctx context.Context, m *Metrics) { m.ObserveCache(ctx, googlebooks.Stale, failure) },
-			want: map[string]any{"level": "WARN", "status": 200.0, "cache": "stale", "error": "a failure at Google"},
+		"a stale book": {
+			google:   []httpmock.Responder{found, httpmock.NewStringResponder(http.StatusTooManyRequests, "local_rate_limited")},
+			ttl:      time.Nanosecond,
+			stale:    time.Hour,
+			requests: 3, // the second one starts a refresh, and the third knows how it ended
+			want:     map[string]any{"level": "WARN", "status": 200.0, "cache": "stale", "upstream_status": 429.0},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			metrics := NewMetrics("1.2.3", "abc")
-			h, log := newService(Config{Metrics: metrics, Books: &books{
-				volume: comedy(), err: tc.err, see: func(ctx context.Context) { tc.see(ctx, metrics) },
-			}})
-			ask(t, h, http.MethodGet, "/details/0", nil)
-			var line map[string]any
-			require.NoError(t, json.Unmarshal([]byte(log.String()), &line))
-			for key, want := range tc.want {
-				assert.Equal(t, want, line[key], key)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				var source googlebooks.Source = responses(t, tc.google...)
+				if tc.ttl > 0 {
+					source = googlebooks.NewCache(source, tc.ttl, tc.stale)
+				}
+				h, log := newService(Config{Books: source})
+				for range tc.requests {
+					ask(t, h, http.MethodGet, "/details/0", nil)
+					time.Sleep(time.Second)
+					synctest.Wait()
+				}
+				line := lastLine(t, log)
+				for key, want := range tc.want {
+					assert.Equal(t, want, line[key], key)
+				}
+				for _, key := range tc.absent {
+					assert.NotContains(t, line, key)
+				}
+			})
 		})
 	}
+}
+
+// lastLine returns the last request line of a log.
+func lastLine(t *testing.T, log *lockedBuffer) map[string]any {
+	t.Helper()
+	var last map[string]any
+	for text := range strings.Lines(log.String()) {
+		var line map[string]any
+		require.NoError(t, json.Unmarshal([]byte(text), &line))
+		if line["msg"] == "request" {
+			last = line
+		}
+	}
+	return last
+}
+
+func TestLogOfCalls(t *testing.T) {
+	t.Parallel()
+	h, log := newService(Config{Books: responses(t, httpmock.NewStringResponder(http.StatusOK, comedyAnswer))})
+	ask(t, h, http.MethodGet, "/details/0", nil)
+	assert.Contains(t, log.String(), `"level":"DEBUG","msg":"upstream call","try":1,"upstream_status":200`)
 }

@@ -1,15 +1,16 @@
 package details
 
 import (
-	"context"
 	"net/http"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -18,20 +19,20 @@ import (
 
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	metrics := NewMetrics("1.2.3", "abc")
-	h, _ := newService(Config{Metrics: metrics, Books: &books{volume: comedy(), see: func(ctx context.Context) {
-		assert.InDelta(t, 1, testutil.ToFloat64(metrics.inFlight), 0)
-		metrics.ObserveTry(ctx, googlebooks.Try{Number: 1, StatusCode: 503, Reason: "backendFailed"})
-		metrics.ObserveTry(ctx, googlebooks.Try{Number: 2, StatusCode: 200})
-		metrics.ObserveTry(ctx, googlebooks.Try{Number: 1, Reason: "made up by somebody"})
-		metrics.ObserveCache(ctx, googlebooks.Stale, nil)
-	}}})
-	for _, request := range []string{"GET /details/0", "HEAD /details/1/", "GET /details/x", "GET /nowhere/1", "GET /nowhere/2", "FOO /", "GET /health"} {
+	metrics := NewMetrics("1.2.3")
+	google := responses(t,
+		httpmock.NewStringResponder(http.StatusServiceUnavailable, `{"error":{"errors":[{"reason":"backendFailed"}]}}`),
+		httpmock.NewStringResponder(http.StatusOK, comedyAnswer),
+		httpmock.NewStringResponder(http.StatusBadRequest, `{"error":{"errors":[{"reason":"made up by somebody"}]}}`),
+	)
+	cache := googlebooks.NewCache(google, time.Minute, time.Minute)
+	h, _ := newService(Config{Metrics: metrics, Books: cache, ISBNs: map[int64]googlebooks.ISBN{0: "0486424618", 1: "9780141439518"}})
+	for _, request := range []string{"GET /details/0", "HEAD /details/0/", "GET /details/1", "GET /details/x", "GET /nowhere/1", "GET /nowhere/2", "FOO /", "GET /health"} {
 		method, target, _ := strings.Cut(request, " ")
 		ask(t, h, method, target, nil)
 	}
 
-	checkReadme(t, metrics)
+	checkDocumented(t, metrics)
 	assert.Equal(t, http.StatusOK, ask(t, h, http.MethodHead, "/metrics", nil).Code)
 	got := ask(t, h, http.MethodGet, "/metrics", nil)
 	require.Equal(t, http.StatusOK, got.Code)
@@ -42,14 +43,16 @@ func TestMetrics(t *testing.T) {
 		`details_requests_total{code="404",method="GET",route="other"} 2`,
 		`details_requests_total{code="405",method="other",route="other"} 1`,
 		`details_requests_total{code="200",method="GET",route="health"} 1`,
-		`details_request_duration_seconds_count{route="details"} 3`,
+		`details_requests_total{code="502",method="GET",route="details"} 1`,
+		`details_request_duration_seconds_count{route="details"} 4`,
 		`details_requests_in_flight 0`,
-		`details_upstream_requests_total{code="503",reason="backendFailed",try="1"} 2`,
-		`details_upstream_requests_total{code="200",reason="",try="2"} 2`,
-		`details_upstream_requests_total{code="0",reason="other",try="1"} 2`,
-		`details_upstream_request_duration_seconds_count 6`,
-		`details_cache_lookups_total{outcome="stale"} 2`,
-		`details_build_info{commit="abc",goversion="go`,
+		`details_upstream_requests_total{code="503",reason="backendFailed",try="1"} 1`,
+		`details_upstream_requests_total{code="200",reason="",try="2"} 1`,
+		`details_upstream_requests_total{code="400",reason="other",try="1"} 1`,
+		`details_upstream_request_duration_seconds_count 3`,
+		`details_cache_lookups_total{outcome="hit"} 1`,
+		`details_cache_lookups_total{outcome="miss"} 2`,
+		`details_build_info{goversion="go`,
 		`version="1.2.3"} 1`,
 		`go_goroutines `,
 		`process_open_fds `,
@@ -58,14 +61,14 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// checkReadme compares the README's table of metrics with the registry, in
+// checkDocumented compares the table of metrics in the README with the registry, in
 // which every metric has a series by now.
-func checkReadme(t *testing.T, metrics *Metrics) {
+func checkDocumented(t *testing.T, metrics *Metrics) {
 	t.Helper()
-	readme, err := os.ReadFile("../README.md")
+	page, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	documented := make(map[string][]string)
-	for _, row := range regexp.MustCompile("(?m)^\\| `(details_\\w+)` \\|(.*?)\\|").FindAllStringSubmatch(string(readme), -1) {
+	for _, row := range regexp.MustCompile("(?m)^\\| `(details_\\w+)` \\|(.*?)\\|").FindAllStringSubmatch(string(page), -1) {
 		documented[row[1]] = strings.FieldsFunc(row[2], func(r rune) bool { return strings.ContainsRune("`, ", r) })
 		slices.Sort(documented[row[1]])
 	}
@@ -81,4 +84,19 @@ func checkReadme(t *testing.T, metrics *Metrics) {
 		}
 	}
 	assert.Equal(t, registered, documented)
+}
+
+// TestScrapersAreAllServed: a scrape is never refused, with 503 least of all.
+func TestScrapersAreAllServed(t *testing.T) {
+	t.Parallel()
+	h, _ := newService(Config{})
+	var all sync.WaitGroup
+	for range 64 {
+		all.Go(func() {
+			for range 20 {
+				assert.Equal(t, http.StatusOK, ask(t, h, http.MethodGet, "/metrics", nil).Code)
+			}
+		})
+	}
+	all.Wait()
 }

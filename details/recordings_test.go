@@ -32,15 +32,13 @@ func TestRecordings(t *testing.T) {
 			t.Parallel()
 			body, err := os.ReadFile(file)
 			require.NoError(t, err)
-			metrics := NewMetrics("", "")
-			client, err := googlebooks.New(googlebooks.Config{Transport: inMemory(body), Observe: metrics.ObserveTry})
+			client, err := googlebooks.New(googlebooks.Config{Transport: inMemory(body)})
 			require.NoError(t, err)
-			h, _ := newService(Config{Books: client, Metrics: metrics, ISBNs: map[int64]googlebooks.ISBN{0: "0000000000"}})
+			h, _ := newService(Config{Books: client, ISBNs: map[int64]googlebooks.ISBN{0: "0000000000"}})
 			w := ask(t, h, http.MethodGet, "/details/0", nil)
 			want := rubyBook(t, body)
 			if want == "" {
 				assert.Equal(t, http.StatusNotFound, w.Code)
-
 				return
 			}
 			assert.Equal(t, http.StatusOK, w.Code)
@@ -71,14 +69,12 @@ func rubyBook(t *testing.T, body []byte) string {
 				return id["identifier"]
 			}
 		}
-
 		return nil
 	}
 	either := func(is bool, yes string) any {
 		if is {
 			return yes
 		}
-
 		return "unknown"
 	}
 	var author any
@@ -105,6 +101,5 @@ func rubyBook(t *testing.T, body []byte) string {
 		require.NoError(t, encoder.Encode(member.value))
 		members = append(members, `"`+member.name+`":`+strings.TrimSuffix(value.String(), "\n"))
 	}
-
 	return "{" + strings.NewReplacer(`\u2028`, "\u2028", `\u2029`, "\u2029").Replace(strings.Join(members, ",")) + "}"
 }

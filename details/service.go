@@ -1,43 +1,48 @@
-// Package details is Bookinfo's details service: it answers GET /details/{id}
-// with a book, looked up in Google Books, in the words of Istio's details.rb.
+// Package details is Bookinfo's details service. It answers GET /details/{id}
+// with a book from Google Books, in the form of Istio's details.rb.
 package details
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"github.com/go-json-experiment/json"
 
 	"example.com/bookinfo/googlebooks"
 )
 
-// DefaultISBN is the book that details.rb asks for, whatever the id: The
-// Comedy of Errors.
+// DefaultISBN is the book that details.rb looks up for every id: The Comedy of
+// Errors.
 const DefaultISBN googlebooks.ISBN = "0486424618"
 
-// Config is what the service works with.
+// Config is the configuration of the service. Its zero value serves the fixed
+// book.
 type Config struct {
-	Books   googlebooks.Source         // nil: the one fixed book of details-v1, without any look-up
-	ISBNs   map[int64]googlebooks.ISBN // the book of each id, no other id being known; nil: DefaultISBN for every id
-	Logger  *slog.Logger               // gets a line for each request
-	Metrics *Metrics
+	Books   googlebooks.Source         // nil: serve the fixed book of details-v1, without any lookup
+	ISBNs   map[int64]googlebooks.ISBN // ISBN per product id; nil: DefaultISBN for every id
+	Logger  *slog.Logger               // gets a line per request; nil: no log
+	Metrics *Metrics                   // nil: metrics of the service's own
 }
 
-type service struct {
-	Config
-
-	json []string // the Content-Type of every answer, shared by all
-}
+type service struct{ Config }
 
 // New returns the handler of GET /health, /details/{id} and /metrics. Every
-// answer but that of /metrics is JSON, errors too.
+// response except that of /metrics is JSON, errors included.
 func New(cfg Config) http.Handler {
-	s := &service{Config: cfg, json: []string{"application/json"}}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics("")
+	}
+	s := &service{cfg}
 	r := chi.NewRouter()
 	get := func(path, route string, level slog.Level, h handler) {
 		f := s.handle(route, level, h)
@@ -52,63 +57,73 @@ func New(cfg Config) http.Handler {
 	r.Method(http.MethodHead, "/metrics", cfg.Metrics.handler())
 	r.NotFound(s.handle("other", slog.LevelInfo, notFound))
 	r.MethodNotAllowed(s.handle("other", slog.LevelInfo, methodNotAllowed))
-
 	return r
 }
 
-// handler answers a request with a body of JSON or with an error.
-type handler func(r *http.Request, x *exchange) ([]byte, error)
+// handler returns the answer to a request, which becomes its JSON body, or an
+// error.
+type handler func(r *http.Request, info *requestInfo) (any, error)
 
-// exchange is what became of one request: for the log line and the metrics.
-type exchange struct {
-	status   int
-	upstream googlebooks.Try     // the last call made for this request alone; zero where there was none
-	cache    googlebooks.Outcome // "" without a cache
-	hidden   error               // Google's failure, where the caller got an old book instead
-}
-
-// exchangeKey is the context key of the *exchange, which the observers fill in.
-type exchangeKey struct{}
-
-// handle makes a handler into one of net/http's that writes the answer, one
-// log line and the metrics.
+// handle returns an http.HandlerFunc that writes h's answer, one log line and
+// the metrics. A panic of h is an answer with status 500.
 func (s *service) handle(route string, level slog.Level, h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		s.Metrics.inFlight.Inc()
 		defer s.Metrics.inFlight.Dec()
 
-		x := exchange{status: http.StatusOK}
-		body, err := h(r, &x)
+		var info requestInfo
+		status := http.StatusOK
+		body, err := answer(h, r, &info)
 		if err != nil {
-			x.status, body = failure(err)
+			status, body = failure(err)
 		}
 		header := w.Header()
-		header["Content-Type"] = s.json
-		header["Content-Length"] = []string{strconv.Itoa(len(body))}
-		if x.status == http.StatusMethodNotAllowed {
-			header["Allow"] = []string{"GET, HEAD"}
+		header.Set("Content-Type", "application/json")
+		header.Set("Content-Length", strconv.Itoa(len(body)))
+		if status == http.StatusMethodNotAllowed {
+			header.Set("Allow", "GET, HEAD")
 		}
-		w.WriteHeader(x.status)
-		_, _ = w.Write(body) // a caller who does not read it is not told either
+		w.WriteHeader(status)
+		sent := 0
+		if r.Method != http.MethodHead {
+			sent, _ = w.Write(body) //nolint:gosec // the body is JSON and Content-Type says so; a client that does not read gets no error
+		}
 
 		took := time.Since(start)
-		s.Metrics.observe(route, r.Method, x.status, took)
-		s.log(r, level, &x, len(body), took, err)
+		s.Metrics.observe(route, r.Method, status, took)
+		s.logRequest(r, level, requestLine{status: status, bytes: sent, took: took, err: err, lookup: info.result()})
 	}
 }
 
-func health(*http.Request, *exchange) ([]byte, error) {
-	return []byte(`{"status":"Details is healthy"}`), nil
+// answer returns the JSON of h's answer. A panic is an error that holds the
+// stack.
+func answer(h handler, r *http.Request, info *requestInfo) (body []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	v, err := h(r, info)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(v)
 }
 
-func notFound(*http.Request, *exchange) ([]byte, error) { return nil, errNoRoute }
+func health(*http.Request, *requestInfo) (any, error) {
+	return struct {
+		Status string `json:"status"`
+	}{"Details is healthy"}, nil
+}
 
-func methodNotAllowed(*http.Request, *exchange) ([]byte, error) { return nil, errMethod }
+func notFound(*http.Request, *requestInfo) (any, error) { return nil, errNoRoute }
 
-func (s *service) details(r *http.Request, x *exchange) ([]byte, error) {
+func methodNotAllowed(*http.Request, *requestInfo) (any, error) { return nil, errMethod }
+
+func (s *service) details(r *http.Request, info *requestInfo) (any, error) {
 	text := chi.URLParam(r, "id")
-	if r.URL.RawPath != "" { // then chi goes by it, and hands %31 over as it came
+	if r.URL.RawPath != "" { // chi then matches the raw path and leaves %31 encoded
 		var err error
 		if text, err = url.PathUnescape(text); err != nil {
 			return nil, errID
@@ -129,38 +144,34 @@ func (s *service) details(r *http.Request, x *exchange) ([]byte, error) {
 			return nil, errUnknownID
 		}
 	}
-	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
-	v, err := s.Books.Volume(ctx, isbn, passedOn(r.Header))
+	v, err := s.Books.Volume(s.trace(r.Context(), info), isbn, forwardedHeaders(r.Header))
+	if err != nil && r.Context().Err() != nil {
+		return nil, errCallerGone
+	}
 	if err != nil {
-		if r.Context().Err() != nil {
-			return nil, errCallerGone
-		}
-
 		return nil, err
 	}
-
 	return bookOf(id, v), nil
 }
 
-// The errors that the service gives itself.
+// The errors of the service itself.
 var (
 	errID         = errors.New("please provide numeric product id") // the words of details.rb
 	errUnknownID  = errors.New("no book has this product id; BOOK_ISBNS lists those that have one")
-	errNoRoute    = errors.New("no such path; there are /details/{id}, /health and /metrics")
-	errMethod     = errors.New("only GET and HEAD are answered here")
+	errNoRoute    = errors.New("no such path; try /details/{id}, /health or /metrics")
+	errMethod     = errors.New("only GET and HEAD are allowed")
 	errCallerGone = errors.New("the caller went away before the answer")
 )
 
-// statusCallerGone is nginx's status, for the log and the metrics, of a
-// request whose caller did not wait for the answer.
+// statusCallerGone is nginx's 499, client closed request. It appears only in
+// logs and metrics.
 const statusCallerGone = 499
 
-// failure is the one place that gives an error its status: what Google did
-// wrong is a bad gateway, never 503, which proxies take for an invitation to
-// ask again.
+// failure maps an error to a status and a body. Google's failures are 502,
+// never 503: proxies retry on 503.
 func failure(err error) (status int, body []byte) {
-	upstream, isUpstream := errors.AsType[*googlebooks.Error](err)
 	message := err.Error()
+	upstream, isUpstream := errors.AsType[*googlebooks.Error](err)
 	switch {
 	case errors.Is(err, errID):
 		status = http.StatusBadRequest
@@ -170,13 +181,18 @@ func failure(err error) (status int, body []byte) {
 		status = http.StatusMethodNotAllowed
 	case errors.Is(err, errCallerGone):
 		status = statusCallerGone
-	case isUpstream && upstream.Reason == googlebooks.ReasonTimeout:
-		status = http.StatusGatewayTimeout
 	case isUpstream:
-		status = http.StatusBadGateway
+		status, message = http.StatusBadGateway, explain(upstream)
+		if upstream.Reason == googlebooks.ReasonTimeout {
+			status = http.StatusGatewayTimeout
+		}
 	default:
-		status, message = http.StatusInternalServerError, "an error of the service itself; its log tells more"
+		status, message = http.StatusInternalServerError, "internal error; see the log of details"
 	}
+	body, _ = json.Marshal(errorBody{message}) // fails only on invalid UTF-8
+	return status, body
+}
 
-	return status, append(appendString([]byte(`{"error":`), &message), '}')
+type errorBody struct {
+	Error string `json:"error"`
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,49 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// source is a Source of the test's making that counts its calls.
-type source struct {
-	mu     sync.Mutex
-	calls  []http.Header
-	answer func(ctx context.Context) (*Volume, error)
-}
-
-func (s *source) Volume(ctx context.Context, _ ISBN, header http.Header) (*Volume, error) {
-	s.mu.Lock()
-	s.calls = append(s.calls, header)
-	answer := s.answer
-	s.mu.Unlock()
-
-	return answer(ctx)
-}
-
-// after answers in the given time, or when the call is cancelled.
-func after(d time.Duration, v *Volume, err error) func(context.Context) (*Volume, error) {
-	return func(ctx context.Context) (*Volume, error) {
-		select {
-		case <-time.After(d):
-			return v, err
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// outcomes counts what the cache's observer is told.
-type outcomes struct {
-	mu    sync.Mutex
-	count map[Outcome]int
-}
-
-func (o *outcomes) observe(_ context.Context, outcome Outcome, _ error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.count == nil {
-		o.count = make(map[Outcome]int)
-	}
-	o.count[outcome]++
-}
-
 const (
 	testTTL   = time.Minute
 	testStale = time.Hour
@@ -63,190 +22,233 @@ const (
 
 var errGoogle = &Error{StatusCode: 503, Message: "a failure at Google"}
 
-func TestCacheKeepsAVolume(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var told outcomes
-		s := &source{answer: after(0, comedyVolume(), nil)}
-		c := NewCache(s, testTTL, testStale, told.observe)
-		for _, wait := range []time.Duration{0, testTTL - 1, 1, testTTL - 1} {
-			time.Sleep(wait)
-			v, err := c.Volume(t.Context(), "0486424618", nil)
-			require.NoError(t, err)
-			assert.Equal(t, comedyVolume(), v)
-		}
-		assert.Len(t, s.calls, 2, "one call, and one when its volume was too old")
-		assert.Equal(t, map[Outcome]int{Miss: 2, Hit: 2}, told.count)
-
-		_, err := c.Volume(t.Context(), "9780141439518", nil)
-		require.NoError(t, err)
-		assert.Len(t, s.calls, 3, "another ISBN is another volume")
-	})
+// fakeSource counts its calls and answers them all alike, after a while.
+type fakeSource struct {
+	mu     sync.Mutex
+	calls  int
+	takes  time.Duration
+	volume *Volume
+	err    error
 }
 
-func TestCacheKeepsNoErrors(t *testing.T) {
+func (s *fakeSource) answer(takes time.Duration, v *Volume, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.takes, s.volume, s.err = takes, v, err
+}
+
+func (s *fakeSource) Volume(ctx context.Context, _ ISBN, _ http.Header) (*Volume, error) {
+	s.mu.Lock()
+	s.calls++
+	takes, v, err := s.takes, s.volume, s.err
+	s.mu.Unlock()
+	select {
+	case <-time.After(takes):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	traceTry(ctx, Try{Number: 1})
+	return v, err
+}
+
+// result is what a lookup through the cache came to, in one word each.
+func result(v *Volume, err error) string {
+	switch {
+	case err == nil && v != nil:
+		return "volume"
+	case errors.Is(err, ErrNotFound):
+		return "not found"
+	case err != nil:
+		return "failure"
+	}
+	return "nothing"
+}
+
+// TestCache plays days in the life of a cache: each step waits, changes what
+// the source answers, and looks the ISBN up.
+func TestCache(t *testing.T) {
 	t.Parallel()
-	for name, failure := range map[string]error{"failure": errGoogle, "not found": ErrNotFound} {
+	type step struct {
+		wait    time.Duration
+		volume  *Volume // of the source
+		err     error
+		want    string
+		outcome Outcome
+		calls   int // so far
+	}
+	found := comedyVolume()
+	for name, steps := range map[string][]step{
+		"a volume is kept for the TTL": {
+			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
+			{wait: testTTL - 1, volume: found, want: "volume", outcome: OutcomeHit, calls: 1},
+		},
+		"then it is served while it is refreshed": {
+			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
+			{wait: testTTL, volume: found, want: "volume", outcome: OutcomeStale, calls: 2},
+			{wait: testTTL - 1, volume: found, want: "volume", outcome: OutcomeHit, calls: 2},
+		},
+		"it outlives failures, which cost a call every five seconds": {
+			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
+			{wait: testTTL, err: errGoogle, want: "volume", outcome: OutcomeStale, calls: 2},
+			{wait: failureTTL - 1, err: errGoogle, want: "volume", outcome: OutcomeStale, calls: 2},
+			{wait: 1, err: errGoogle, want: "volume", outcome: OutcomeStale, calls: 3},
+			{wait: failureTTL, volume: found, want: "volume", outcome: OutcomeStale, calls: 4},
+			{volume: found, want: "volume", outcome: OutcomeHit, calls: 4},
+		},
+		"but not for ever": {
+			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
+			{wait: testTTL + testStale, err: errGoogle, want: "failure", outcome: OutcomeMiss, calls: 2},
+		},
+		"a volume that Google denies is dropped": {
+			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
+			{wait: testTTL, err: ErrNotFound, want: "volume", outcome: OutcomeStale, calls: 2},
+			{wait: 1, err: ErrNotFound, want: "not found", outcome: OutcomeHit, calls: 2},
+			{wait: testTTL, err: errGoogle, want: "failure", outcome: OutcomeMiss, calls: 3},
+		},
+		"not found is kept for the TTL": {
+			{err: ErrNotFound, want: "not found", outcome: OutcomeMiss, calls: 1},
+			{wait: testTTL - 1, volume: found, want: "not found", outcome: OutcomeHit, calls: 1},
+			{wait: 1, volume: found, want: "volume", outcome: OutcomeMiss, calls: 2},
+		},
+		"a failure is kept for five seconds": {
+			{err: errGoogle, want: "failure", outcome: OutcomeMiss, calls: 1},
+			{wait: failureTTL - 1, volume: found, want: "failure", outcome: OutcomeHit, calls: 1},
+			{wait: 1, volume: found, want: "volume", outcome: OutcomeMiss, calls: 2},
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := &source{answer: after(0, nil, failure)}
-			c := NewCache(s, testTTL, testStale, nil)
-			for range 3 {
-				_, err := c.Volume(t.Context(), "0486424618", nil)
-				require.ErrorIs(t, err, failure)
-			}
-			assert.Len(t, s.calls, 3)
+			synctest.Test(t, func(t *testing.T) {
+				s := new(fakeSource)
+				c := NewCache(s, testTTL, testStale)
+				for i, step := range steps {
+					time.Sleep(step.wait)
+					s.answer(0, step.volume, step.err)
+					var outcome Outcome
+					ctx := WithTrace(t.Context(), &Trace{Looked: func(o Outcome, _ error) { outcome = o }})
+					got := result(c.Volume(ctx, "0486424618", nil))
+					synctest.Wait() // for a refresh in the background
+					assert.Equal(t, step.want, got, "step %d", i)
+					assert.Equal(t, step.outcome, outcome, "step %d", i)
+					assert.Equal(t, step.calls, s.calls, "step %d", i)
+				}
+			})
 		})
 	}
 }
 
-func TestCacheServesAnOldVolumeWhileGoogleFails(t *testing.T) {
+// TestCacheForgetsInTime: with a long TTL, only a volume is kept so long; with
+// a short one, nothing is kept longer.
+func TestCacheForgetsInTime(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		ttl  time.Duration
+		err  error
+		kept time.Duration
+	}{
+		"not found, long TTL":  {24 * time.Hour, ErrNotFound, time.Hour},
+		"not found, short TTL": {time.Second, ErrNotFound, time.Second},
+		"failure, long TTL":    {24 * time.Hour, errGoogle, 5 * time.Second},
+		"failure, short TTL":   {time.Second, errGoogle, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &fakeSource{err: tc.err}
+				c := NewCache(s, tc.ttl, 0)
+				for calls, wait := range []time.Duration{0, tc.kept - 1, 1} {
+					time.Sleep(wait)
+					_, err := c.Volume(t.Context(), "0486424618", nil)
+					require.ErrorIs(t, err, tc.err)
+					assert.Equal(t, 1+calls/2, s.calls)
+				}
+			})
+		})
+	}
+}
+
+// TestCacheServesStaleAtOnce: while Google hangs, callers do not wait, and one
+// call is made for all.
+func TestCacheServesStaleAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var told outcomes
-		s := &source{answer: after(0, comedyVolume(), nil)}
-		c := NewCache(s, testTTL, testStale, told.observe)
+		s := &fakeSource{volume: comedyVolume()}
+		c := NewCache(s, testTTL, testStale)
 		_, err := c.Volume(t.Context(), "0486424618", nil)
 		require.NoError(t, err)
-
-		s.answer = after(0, nil, errGoogle)
-		time.Sleep(testTTL + testStale - 1)
-		v, err := c.Volume(t.Context(), "0486424618", nil)
-		require.NoError(t, err, "old, but better than nothing")
-		assert.Equal(t, comedyVolume(), v)
-		assert.Equal(t, map[Outcome]int{Miss: 1, Stale: 1}, told.count)
-
-		s.answer = after(0, nil, ErrNotFound)
-		_, err = c.Volume(t.Context(), "0486424618", nil)
-		require.ErrorIs(t, err, ErrNotFound, "Google did answer")
-
-		s.answer = after(0, nil, errGoogle)
-		time.Sleep(2 * time.Nanosecond)
-		_, err = c.Volume(t.Context(), "0486424618", nil)
-		require.ErrorIs(t, err, errGoogle, "too old")
+		time.Sleep(testTTL)
+		s.answer(DefaultTimeout, nil, errGoogle)
+		start := time.Now()
+		for range 10 {
+			_, err := c.Volume(t.Context(), "0486424618", nil)
+			require.NoError(t, err)
+		}
+		assert.Zero(t, time.Since(start))
+		time.Sleep(DefaultTimeout) // the refresh ends
+		synctest.Wait()
+		assert.Equal(t, 2, s.calls)
 	})
 }
 
 func TestCacheSharesACall(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var told outcomes
-		s := &source{answer: after(time.Second, comedyVolume(), nil)}
-		c := NewCache(s, testTTL, testStale, told.observe)
+		s := &fakeSource{takes: time.Second, volume: comedyVolume()}
+		c := NewCache(s, testTTL, testStale)
+		var mu sync.Mutex
+		outcomes, tries := make(map[Outcome]int), 0
+		ctx := WithTrace(t.Context(), &Trace{
+			Tried: func(Try) { mu.Lock(); tries++; mu.Unlock() },
+			Looked: func(o Outcome, err error) {
+				assert.NoError(t, err)
+				mu.Lock()
+				outcomes[o]++
+				mu.Unlock()
+			},
+		})
+		first, leave := context.WithCancel(ctx)
 		var all sync.WaitGroup
-		for i := range 10 {
+		all.Go(func() {
+			_, err := c.Volume(first, "0486424618", nil)
+			assert.ErrorIs(t, err, context.Canceled)
+		})
+		synctest.Wait()
+		for range 5 {
 			all.Go(func() {
-				time.Sleep(time.Duration(i)) // the first comes first
-				v, err := c.Volume(t.Context(), "0486424618", http.Header{"Traceparent": {string(rune('0' + i))}})
+				v, err := c.Volume(ctx, "0486424618", nil)
 				assert.NoError(t, err)
 				assert.Equal(t, comedyVolume(), v)
 			})
 		}
+		synctest.Wait()
+		leave() // the others still get the answer to its call
 		all.Wait()
-		assert.Equal(t, []http.Header{{"Traceparent": {"0"}}}, s.calls, "one call, with the first caller's header")
-		assert.Equal(t, map[Outcome]int{Miss: 1, Shared: 9}, told.count)
-	})
-}
-
-func TestCacheCallOutlivesItsFirstCaller(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s := &source{answer: after(time.Second, comedyVolume(), nil)}
-		c := NewCache(s, testTTL, testStale, nil)
-		ctx, cancel := context.WithCancel(t.Context())
-		first := make(chan error, 1)
-		go func() {
-			_, err := c.Volume(ctx, "0486424618", nil)
-			first <- err
-		}()
-		synctest.Wait()
-		second := make(chan error, 1)
-		go func() {
-			_, err := c.Volume(t.Context(), "0486424618", nil)
-			second <- err
-		}()
-		synctest.Wait()
-		cancel()
-		require.ErrorIs(t, <-first, context.Canceled)
-		require.NoError(t, <-second)
-		assert.Len(t, s.calls, 1)
-	})
-}
-
-func TestCacheCallEndsWithItsLastCaller(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		ended := make(chan error, 1)
-		s := &source{answer: func(ctx context.Context) (*Volume, error) {
-			<-ctx.Done()
-			ended <- ctx.Err()
-
-			return nil, ctx.Err()
-		}}
-		c := NewCache(s, testTTL, testStale, nil)
-		ctx, cancel := context.WithCancel(t.Context())
-		var all sync.WaitGroup
-		for range 3 {
-			all.Go(func() {
-				_, err := c.Volume(ctx, "0486424618", nil)
-				assert.ErrorIs(t, err, context.Canceled)
-			})
-		}
-		synctest.Wait()
-		cancel()
-		all.Wait()
-		require.ErrorIs(t, <-ended, context.Canceled)
-
-		s.mu.Lock()
-		s.answer = after(0, comedyVolume(), nil)
-		s.mu.Unlock()
-		_, err := c.Volume(t.Context(), "0486424618", nil)
-		require.NoError(t, err, "the next caller starts anew")
+		assert.Equal(t, 1, s.calls)
+		assert.Equal(t, 1, tries)
+		assert.Equal(t, map[Outcome]int{OutcomeShared: 5}, outcomes)
 	})
 }
 
 func TestCacheIsBounded(t *testing.T) {
 	t.Parallel()
-	c := NewCache(&source{answer: func(context.Context) (*Volume, error) { return comedyVolume(), nil }}, testTTL, testStale, nil)
+	c := NewCache(&fakeSource{volume: comedyVolume()}, testTTL, testStale)
 	for i := range maxCached + 10 {
-		_, err := c.Volume(t.Context(), ISBN(rune(i)), nil)
+		_, err := c.Volume(t.Context(), ISBN(strconv.Itoa(i)), nil)
 		require.NoError(t, err)
 	}
-	assert.Equal(t, maxCached, c.kept.Len())
+	assert.Len(t, c.entries, maxCached)
+}
+
+type panickingSource struct{}
+
+func (panickingSource) Volume(context.Context, ISBN, http.Header) (*Volume, error) {
+	panic("a defect")
 }
 
 func TestCacheOutlivesAPanic(t *testing.T) {
 	t.Parallel()
-	c := NewCache(&source{answer: func(context.Context) (*Volume, error) { panic("a defect") }}, testTTL, testStale, nil)
-	for range 2 {
-		_, err := c.Volume(t.Context(), "0486424618", nil)
-		require.EqualError(t, err, "panic: a defect")
-	}
-}
-
-// TestCacheCallsOnceForManyAtOnce has callers come just when the call lands.
-func TestCacheCallsOnceForManyAtOnce(t *testing.T) {
-	t.Parallel()
-	for range 500 {
-		s := &source{answer: func(context.Context) (*Volume, error) { return comedyVolume(), nil }}
-		c := NewCache(s, testTTL, testStale, nil)
-		var all sync.WaitGroup
-		for range 16 {
-			all.Go(func() {
-				_, err := c.Volume(t.Context(), "0486424618", nil)
-				assert.NoError(t, err)
-			})
-		}
-		all.Wait()
-		require.Len(t, s.calls, 1)
-	}
-}
-
-func TestCacheReturnsTheCallersError(t *testing.T) {
-	t.Parallel()
-	c := NewCache(&source{answer: after(0, nil, errGoogle)}, testTTL, testStale, nil)
-	_, err := c.Volume(t.Context(), "0486424618", nil)
-	e, ok := errors.AsType[*Error](err)
-	require.True(t, ok)
-	assert.Same(t, errGoogle, e)
+	_, err := NewCache(panickingSource{}, testTTL, testStale).Volume(t.Context(), "0486424618", nil)
+	message, stack, _ := strings.Cut(err.Error(), "\n")
+	assert.Equal(t, "panic: a defect", message)
+	assert.Contains(t, stack, "panickingSource.Volume")
 }

@@ -2,9 +2,14 @@ package googlebooks
 
 import (
 	"bytes"
+	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -12,36 +17,108 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// ErrNotFound is the answer for an ISBN of which Google Books has no volume.
+// ErrNotFound is the answer for an ISBN that Google Books has no volume for.
 var ErrNotFound = errors.New("Google Books has no volume with this ISBN")
 
-// The reasons that this package gives itself. All others are Google's.
+// The reasons that this package sets itself. All others are the API's.
 const (
-	ReasonNoAnswer    = "noAnswer"    // nothing answered, or something that is not Google
-	ReasonTimeout     = "timeout"     // the time for it was over
-	ReasonCanceled    = "canceled"    // the caller did not wait for it
-	ReasonCertificate = "certificate" // whoever answered could not prove to be Google
-	ReasonNotTLS      = "notTLS"      // HTTPS was answered by something else
+	ReasonNoAnswer    = "noAnswer"    // no response, or a gateway error without a body
+	ReasonDNS         = "dns"         // the host's name does not resolve
+	ReasonProxy       = "proxy"       // the proxy of the environment cannot be reached, or refuses
+	ReasonTimeout     = "timeout"     // no whole response in time, or a proxy said so
+	ReasonCanceled    = "canceled"    // the caller did not wait
+	ReasonCertificate = "certificate" // the server's certificate is not trusted
+	ReasonNotTLS      = "notTLS"      // HTTPS was answered with something else
+	ReasonNotAPI      = "notAPI"      // an error response that is not the API's, such as a proxy's
+	ReasonTruncated   = "truncated"   // 200, but the body broke off
 	ReasonBadAnswer   = "badAnswer"   // 200, but not with volumes
+	ReasonOther       = "other"       // a reason of the API's that this package does not know
 )
 
-// Error is a call that brought no volume for another cause than ErrNotFound.
+// apiReasons returns the reasons of the API that have been seen. There is a
+// list so that a reason can be the label of a metric.
+func apiReasons() []string {
+	return []string{
+		"API_KEY_INVALID", "accessNotConfigured", "backendFailed", "badRequest",
+		"dailyLimitExceeded", "invalidParameter", "notFound", "queryRequired",
+		"rateLimitExceeded", "required", "sslRequired", "unknownLocation",
+		"userRateLimitExceeded",
+	}
+}
+
+// Error reports a failed lookup, for any cause other than ErrNotFound. None of
+// its texts contains the API key or a control character.
 type Error struct {
-	StatusCode int    // HTTP status of the answer; 0: there was none
-	Reason     string // Google's reason, such as rateLimitExceeded, or one of the constants above; may be empty
-	Message    string // what happened and what to do about it, on one line, without secrets
-	Err        error  // the cause where the network or the decoder has one, without secrets, for a log; may be nil
+	StatusCode int    // HTTP status of the response; 0: there was none
+	Reason     string // the API's reason, such as rateLimitExceeded, or a Reason constant; may be empty
+	Words      string // what the API or a proxy said, at most 200 bytes; may be empty
+	NoKey      bool   // the API refused a call without an API key
+	Message    string // what happened, on one line, Words included
+	Err        error  // the error of the network or the decoder, for a log; may be nil
 }
 
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
-// Unwrap returns the cause.
+// Unwrap returns the error of the network or the decoder.
 func (e *Error) Unwrap() error { return e.Err }
 
-// envelope is the body of Google's errors: the one with status and details,
-// and the older one without.
-type envelope struct {
+// maxWords limits Error.Words, in bytes.
+const maxWords = 200
+
+// opProxy is the Op of net/http's errors about the proxy of the environment.
+const opProxy = "proxyconnect"
+
+// errNoResponse returns the Error of a call that got no response.
+func (c *Client) errNoResponse(err error) *Error {
+	e := &Error{Reason: ReasonNoAnswer, Message: "no answer from " + c.upstream, Err: c.redactError(err)}
+	_, noName := errors.AsType[*net.DNSError](err)
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	netErr, isNet := errors.AsType[*net.OpError](err)
+	switch {
+	case timedOut(err):
+		e.Reason, e.Message = ReasonTimeout, fmt.Sprintf("no whole answer from %s within %s", c.upstream, c.timeout)
+	case errors.Is(err, context.Canceled):
+		e.Reason, e.Message = ReasonCanceled, "the caller went away"
+	case isNet && netErr.Op == opProxy:
+		e.Reason, e.Message = ReasonProxy, "no way through the proxy to "+c.upstream
+	case noName:
+		e.Reason, e.Message = ReasonDNS, c.base.Hostname()+" does not resolve"
+	case untrusted:
+		e.Reason, e.Words = ReasonCertificate, c.printable(err.Error())
+		e.Message = fmt.Sprintf("the certificate of %s is not trusted: %s", c.upstream, e.Words)
+	case notTLS:
+		e.Reason, e.Message = ReasonNotTLS, c.upstream+" does not speak TLS"
+	}
+	return e
+}
+
+// errBody returns the Error of a response with status 200 whose body could not
+// be read to its end.
+func (c *Client) errBody(err error) *Error {
+	e := c.errNoResponse(err)
+	if e.Reason != ReasonTimeout && e.Reason != ReasonCanceled {
+		e.Reason, e.Message = ReasonTruncated, "the answer of "+c.upstream+" broke off"
+	}
+	e.StatusCode = http.StatusOK
+	return e
+}
+
+// errBadAnswer returns the Error of a response with status 200 that is not an
+// answer of volumes.list.
+func (c *Client) errBadAnswer(err error) *Error {
+	return &Error{
+		StatusCode: http.StatusOK,
+		Reason:     ReasonBadAnswer,
+		Message:    c.upstream + " answered 200, but not with volumes that can be read",
+		Err:        c.redactError(err),
+	}
+}
+
+// apiError is the body of the API's errors. The older form has no status and
+// no details.
+type apiError struct {
 	Error *struct {
 		Message string `json:"message"`
 		Status  string `json:"status"`
@@ -49,112 +126,105 @@ type envelope struct {
 			Reason string `json:"reason"`
 		} `json:"errors"`
 		Details []struct {
-			Reason   string `json:"reason"`
-			Metadata struct {
-				QuotaLimit string `json:"quota_limit"`
-			} `json:"metadata"`
+			Reason string `json:"reason"`
 		} `json:"details"`
 	} `json:"error"`
 }
 
-// refusal makes the Error of an answer that is not 200. The status is never
-// lost, whatever the body is.
-func (c *Client) refusal(status int, body []byte) *Error {
-	var e envelope
-	err := json.Unmarshal(body, &e, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if err != nil || e.Error == nil {
-		return c.foreign(status, body)
+// errStatus returns the Error of a response whose status is not 200.
+func (c *Client) errStatus(status int, body []byte) *Error {
+	var a apiError
+	err := json.Unmarshal(body, &a, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if err != nil || a.Error == nil {
+		return c.errNotAPI(status, body)
 	}
 
-	reason, quota := e.Error.Status, ""
-	if len(e.Error.Errors) > 0 {
-		reason = e.Error.Errors[0].Reason
+	reason := a.Error.Status
+	if len(a.Error.Errors) > 0 {
+		reason = a.Error.Errors[0].Reason
 	}
-	for _, d := range e.Error.Details {
-		if d.Reason == "API_KEY_INVALID" { // the only thing that tells it from other bad requests
+	for _, d := range a.Error.Details {
+		if d.Reason == "API_KEY_INVALID" { // nothing else tells it from other bad requests
 			reason = d.Reason
 		}
-		if d.Metadata.QuotaLimit != "" {
-			quota = d.Metadata.QuotaLimit
-		}
 	}
-	reason = printable(c.redact(reason), 64)
-	what := fmt.Sprintf("Google Books answered %d", status)
-	if reason != "" {
-		what += " " + reason
+	words := a.Error.Message
+	if reason != "" && !slices.Contains(apiReasons(), reason) {
+		reason, words = ReasonOther, reason+": "+words
 	}
-
-	return &Error{
+	e := &Error{
 		StatusCode: status,
 		Reason:     reason,
-		Message:    what + ": " + c.advice(status, reason, quota, printable(c.redact(e.Error.Message), 300)),
+		Words:      c.printable(words),
+		NoKey:      c.apiKey == "",
+		Message:    fmt.Sprintf("Google Books answered %d", status),
 	}
+	if reason != "" && reason != ReasonOther {
+		e.Message += " " + reason
+	}
+	return e.withWords()
 }
 
-// advice says what to do about one of Google's errors; where there is nothing
-// better to say, it is Google's own message.
-func (c *Client) advice(status int, reason, quota, message string) string {
+// errNotAPI returns the Error of an error response without the API's JSON.
+// HTML comes from Google's front end, anything else from a proxy on the way.
+func (c *Client) errNotAPI(status int, body []byte) *Error {
+	e := &Error{StatusCode: status, Reason: ReasonNotAPI, Message: fmt.Sprintf("%s answered %d", c.upstream, status)}
+	body = bytes.TrimSpace(body)
 	switch {
-	case reason == "sslRequired":
-		return "it refuses plain HTTP; DO_NOT_ENCRYPT=true works only where a sidecar originates TLS"
-	case reason == "unknownLocation":
-		return "it cannot tell this address's country; set GOOGLE_BOOKS_COUNTRY, for example to US"
-	case reason == "API_KEY_INVALID":
-		return "it does not know the API key; correct GOOGLE_BOOKS_API_KEY"
-	case reason == "accessNotConfigured":
-		return "enable the Books API for the project of GOOGLE_BOOKS_API_KEY, and check the key's restrictions"
-	case status == http.StatusTooManyRequests && c.apiKey == "":
-		return "it refuses calls without an API key; set GOOGLE_BOOKS_API_KEY"
-	case status == http.StatusTooManyRequests && strings.Contains(quota, "PerMinute"):
-		return "more calls than the key may make in a minute; try again in one"
-	case status == http.StatusTooManyRequests:
-		return "the key's calls are spent, until midnight Pacific time if these were the day's; ask for less, or for a higher quota"
-	case status >= http.StatusInternalServerError:
-		return "a failure at Google; try again"
-	case message == "":
-		return "no reason given"
+	case bytes.HasPrefix(body, []byte("<")):
+		e.Message += " with an HTML page"
+		return e
+	case len(body) == 0:
+		e.Message += " without a body"
+		if status >= http.StatusBadGateway {
+			e.Reason = ReasonNoAnswer
+		}
 	}
-
-	return message
-}
-
-// foreign makes the Error of an answer without Google's JSON: Google's front
-// end speaks HTML; anything else is a proxy's, most often the sidecar's.
-func (c *Client) foreign(status int, body []byte) *Error {
-	html := bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
-	switch {
-	case html && status >= http.StatusInternalServerError:
-		return &Error{StatusCode: status, Message: fmt.Sprintf("Google Books answered %d: a failure at Google; try again", status)}
-	case !html && status >= http.StatusBadGateway:
-		return &Error{StatusCode: status, Reason: ReasonNoAnswer, Message: c.noAnswer()}
-	case status == http.StatusForbidden:
-		return &Error{StatusCode: status, Message: fmt.Sprintf("%s answered 403, not in Google's words; does a policy of the mesh or a proxy refuse the call?", c.upstream)}
+	if status == http.StatusGatewayTimeout {
+		e.Reason = ReasonTimeout
 	}
-
-	return &Error{StatusCode: status, Message: fmt.Sprintf("%s answered %d, not in Google's words; is it Google Books?", c.upstream, status)}
+	e.Words = c.printable(string(body))
+	return e.withWords()
 }
 
-func (c *Client) noAnswer() string {
-	return fmt.Sprintf("nothing answered for %s; in a mesh, is there a ServiceEntry for it?", c.upstream)
+// withWords appends the words to the message.
+func (e *Error) withWords() *Error {
+	if e.Words != "" {
+		e.Message += ": " + e.Words
+	}
+	return e
 }
 
-// redact takes the API key out of a text that came from outside.
+func timedOut(err error) bool {
+	t, ok := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || ok && t.Timeout()
+}
+
+// keyPattern matches the API key in a text. A short one, such as a dummy "x",
+// is matched only as a whole word: elsewhere it is just a letter.
+func keyPattern(key string) *regexp.Regexp {
+	pattern := regexp.QuoteMeta(key)
+	if len(key) < 8 {
+		pattern = `\b` + pattern + `\b`
+	}
+	return regexp.MustCompile(pattern)
+}
+
+// redact removes the API key from a text that came from outside.
 func (c *Client) redact(s string) string {
 	if c.apiKey == "" {
 		return s
 	}
-
-	return strings.ReplaceAll(s, c.apiKey, "[API key]")
+	return keyPattern(c.apiKey).ReplaceAllLiteralString(s, "[API key]")
 }
 
-// cause is err without the API key in its text: net/http and the decoder
-// quote what they can't read, and a proxy's answer may repeat the request.
-func (c *Client) cause(err error) error {
+// redactError returns err without the API key in its text: net/http and the
+// decoder quote what they cannot read, and a proxy may repeat the request.
+func (c *Client) redactError(err error) error {
 	text := err.Error()
 	if redacted := c.redact(text); redacted != text {
 		return &redactedError{err, redacted}
 	}
-
 	return err
 }
 
@@ -166,19 +236,18 @@ type redactedError struct {
 func (e *redactedError) Error() string { return e.text }
 func (e *redactedError) Unwrap() error { return e.err }
 
-// printable makes a text from outside fit for one line: no control characters,
-// at most limit bytes.
-func printable(s string, limit int) string {
-	s = strings.ToValidUTF8(strings.Map(func(r rune) rune {
+// printable returns a text from outside without the API key, on one line
+// without control characters, and cut to maxWords.
+func (c *Client) printable(s string) string {
+	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
-
 		return ' '
-	}, s), "")
-	if len(s) > limit {
-		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}, c.redact(s))
+	s = strings.TrimSpace(strings.ToValidUTF8(s, ""))
+	if len(s) > maxWords {
+		s = strings.ToValidUTF8(s[:maxWords-len("…")], "") + "…"
 	}
-
 	return s
 }

@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// ISBN is an International Standard Book Number of ten or thirteen digits
-// with a right check digit, without hyphens, its X in upper case.
-// ParseISBN makes one.
+// ISBN is an International Standard Book Number of ten or thirteen digits with
+// a valid check digit, without hyphens, its X in upper case. ParseISBN returns
+// one.
 type ISBN string
 
-// ParseISBN reads an ISBN-10 or an ISBN-13. Hyphens and spaces carry no
-// meaning and are dropped; a check digit x may be in either case. The error
-// says what is wrong with it.
+// ParseISBN parses an ISBN-10 or an ISBN-13. It drops hyphens and spaces, which
+// carry no meaning, and accepts a check digit x in either case. The error says
+// what is wrong with s.
 func ParseISBN(s string) (ISBN, error) {
 	isbn := ISBN(normalizeISBN(s))
 	for i, c := range isbn {
 		if (c < '0' || c > '9') && (c != 'X' || i != 9 || len(isbn) != 10) {
-			return "", fmt.Errorf("ISBN %q: %q cannot stand in an ISBN", s, c)
+			return "", fmt.Errorf("invalid ISBN %q: it contains %q", s, c)
 		}
 	}
 
@@ -28,34 +28,31 @@ func ParseISBN(s string) (ISBN, error) {
 	case len(isbn) == 13 && (strings.HasPrefix(string(isbn), "978") || strings.HasPrefix(string(isbn), "979")):
 		want = checkDigit13(isbn[:12])
 	default:
-		return "", fmt.Errorf("ISBN %q: want ten digits, or thirteen that begin with 978 or 979", s)
+		return "", fmt.Errorf("invalid ISBN %q: want ten digits, or thirteen that begin with 978 or 979", s)
 	}
 	if got := isbn[len(isbn)-1]; got != want {
-		return "", fmt.Errorf("ISBN %q: the check digit is %c, want %c", s, got, want)
+		return "", fmt.Errorf("invalid ISBN %q: the check digit is %c, want %c", s, got, want)
 	}
-
 	return isbn, nil
 }
 
-// names reports whether identifier, as it stands in one of Google's volumes,
+// matches reports whether identifier, as written in one of Google's volumes,
 // is this ISBN in either of its forms.
-func (i ISBN) names(identifier string) bool {
+func (i ISBN) matches(identifier string) bool {
 	if normalizeISBN(identifier) == string(i) {
 		return true
 	}
 	other, err := ParseISBN(identifier)
-
 	return err == nil && other.isbn13() == i.isbn13()
 }
 
-// isbn13 is the thirteen-digit form: an ISBN-10 is the 978 one without its
-// prefix, with another check digit. Anything else comes back as it is.
+// isbn13 returns the ISBN with thirteen digits: the first nine digits of an
+// ISBN-10 follow 978, with a new check digit (ISO 2108).
 func (i ISBN) isbn13() ISBN {
 	if len(i) != 10 {
 		return i
 	}
 	first := "978" + i[:9]
-
 	return first + ISBN(checkDigit13(first))
 }
 
@@ -72,24 +69,22 @@ func normalizeISBN(s string) string {
 	}, s)
 }
 
-// checkDigit10 is the tenth digit after the first nine: all ten, weighted 10
+// checkDigit10 returns the tenth digit for the first nine: all ten, weighted 10
 // down to 1, add up to a multiple of eleven (ISO 2108).
 func checkDigit10(first ISBN) byte {
 	sum := 0
 	for i := range len(first) {
 		sum += int(first[i]-'0') * (10 - i)
 	}
-
 	return "0X987654321"[sum%11]
 }
 
-// checkDigit13 is the thirteenth digit after the first twelve: all thirteen,
+// checkDigit13 returns the last digit for the first twelve: all thirteen,
 // weighted 1, 3, 1, 3, …, add up to a multiple of ten (ISO 2108).
 func checkDigit13(first ISBN) byte {
 	sum := 0
 	for i := range len(first) {
 		sum += int(first[i]-'0') * (1 + i%2*2)
 	}
-
 	return "0987654321"[sum%10]
 }

@@ -3,79 +3,65 @@ package googlebooks
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"net/http"
 	"time"
-
-	"github.com/failsafe-go/failsafe-go"
-	"github.com/failsafe-go/failsafe-go/retrypolicy"
 )
 
-// Shares of the time for a look-up; for 2.5 s: the first try has 1.2 s, so
-// that one hung connection is not the end of it, a later try what is left,
-// and none starts with less than 300 ms. Before the second try there are up
-// to 100 ms of waiting, before the third up to 200 ms (exponential back-off
-// with full jitter, as Google asks for on 5xx).
+// Shares of the timeout of a lookup. Of 2.5 s, the first try may take 1.2 s, so
+// that one hung connection leaves time for another; a later try may take what
+// is left, and none starts in the last 300 ms. The wait before the second try
+// is at most 100 ms, before the third 200 ms: exponential backoff with full
+// jitter, which Google asks for after a 5xx.
 const (
-	maxTries         = 3
-	firstTryShare    = 0.48
-	noTryAfterShare  = 0.86 // not 0.88: a timer may ring late
-	meanBackoffShare = 0.02
+	maxTries        = 3
+	firstTryShare   = 0.48
+	noTryAfterShare = 0.86 // not 0.88: a timer may fire late
+	backoffShare    = 0.04
 )
 
-// Shares of the time for a look-up in which HTTP/2's pings find a connection
-// dead: together less than the first try has, so that the next one goes over
-// another. For 2.5 s they are 300 and 600 ms; a shorter time-out drops
-// connections that are only busy.
-const (
-	pingAfterShare   = 0.12
-	pingTimeoutShare = 0.24
-	minPing          = 50 * time.Millisecond
-)
-
-// share is a part of the time for a look-up.
+// share returns a part of the timeout of a lookup.
 func share(part float64, timeout time.Duration) time.Duration {
 	return time.Duration(part * float64(timeout))
 }
 
-// retry goes on after the first try of a look-up that began at start ended in
-// failure. The first one is made without the library, whose bookkeeping takes
-// a twentieth of the time of a look-up that goes well.
-func (c *Client) retry(ctx context.Context, start time.Time, failure error, isbn ISBN, header http.Header) (*Volume, error) {
-	left := share(noTryAfterShare, c.timeout) - time.Since(start)
-	if left <= 0 {
-		return nil, failure
-	}
-	retries := retrypolicy.NewBuilder[*Volume]().
-		HandleIf(func(_ *Volume, err error) bool { return transient(err) }).
-		WithMaxAttempts(maxTries).
-		WithMaxDuration(left).
-		WithBackoff(share(meanBackoffShare, c.timeout), share(4*meanBackoffShare, c.timeout)).
-		WithJitterFactor(1).
-		ReturnLastFailure().
-		Build()
-
-	return failsafe.With(retries).WithContext(ctx).GetWithExecution(func(e failsafe.Execution[*Volume]) (*Volume, error) {
-		if e.IsFirstAttempt() {
-			return nil, failure
+// retry calls try up to maxTries times, each with its number and its deadline,
+// until it succeeds, fails for good, or no time is left.
+func (c *Client) retry(ctx context.Context, try func(number int, deadline time.Time) error) error {
+	start := time.Now()
+	deadline := start.Add(share(firstTryShare, c.timeout))
+	for number := 1; ; number++ {
+		err := try(number, deadline)
+		left := share(noTryAfterShare, c.timeout) - time.Since(start)
+		if !transient(err) || number == maxTries || left <= 0 {
+			return err
 		}
-
-		return c.try(ctx, start.Add(c.timeout), e.Attempts(), isbn, header)
-	})
+		longest := share(backoffShare, c.timeout) << (number - 1)
+		select {
+		case <-time.After(min(rand.N(longest), left)): //nolint:gosec // jitter is no secret
+		case <-ctx.Done():
+			return err
+		}
+		deadline = start.Add(c.timeout)
+	}
 }
 
-// transient reports whether the same call may go well the next moment. Spent
-// quotas (429) come back in a minute at the earliest, so they are final.
+// transient reports whether the same call may succeed a moment later. A spent
+// quota (429) takes a minute at least, so it is final.
 func transient(err error) bool {
 	e, ok := errors.AsType[*Error](err)
-	if !ok || errors.Is(err, context.Canceled) {
+	if !ok {
+		return false
+	}
+	switch e.Reason {
+	case ReasonNoAnswer, ReasonTimeout, ReasonDNS, ReasonTruncated:
+		return true
+	case ReasonCanceled:
 		return false
 	}
 	switch e.StatusCode {
-	case 0:
-		return e.Reason == ReasonNoAnswer || e.Reason == ReasonTimeout
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		return true
 	}
-
-	return e.Reason == ReasonTimeout
+	return false
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"flag"
@@ -12,36 +11,43 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
 
+	"example.com/bookinfo/cmd/internal/buildinfo"
 	"example.com/bookinfo/googlebooks"
 )
 
-// config is the environment, read once. There is no prefix: a Service called
-// details makes Kubernetes set DETAILS_PORT=tcp://… in every pod.
+// config is the environment, read once. The names have no prefix: a Service
+// called details makes Kubernetes set DETAILS_PORT=tcp://… in every pod.
 type config struct {
-	Port       port       `envconfig:"PORT" default:"9080" desc:"0 to 65535: port to listen on (0: any free one); the first argument wins over it"`
-	PlainHTTP  bool       `envconfig:"DO_NOT_ENCRYPT" default:"false" desc:"true or false: call Google over plain HTTP, for a sidecar that originates TLS"`
-	External   bool       `envconfig:"ENABLE_EXTERNAL_BOOK_SERVICE" default:"true" desc:"true or false: false serves the fixed book of details-v1, without any call"`
-	APIKey     apiKey     `envconfig:"GOOGLE_BOOKS_API_KEY" desc:"a key: for the Google Books API, which refuses calls without one"`
-	Country    country    `envconfig:"GOOGLE_BOOKS_COUNTRY" desc:"two letters: the country to answer for, where Google cannot tell it from the address"`
-	Host       host       `envconfig:"GOOGLE_BOOKS_HOST" default:"www.googleapis.com" desc:"host or host:port: whom to call"`
-	CAFile     caFile     `envconfig:"GOOGLE_BOOKS_CA_FILE" desc:"a file of PEM certificates: CAs to trust beside the system's"`
-	Timeout    upTo9s     `envconfig:"GOOGLE_BOOKS_TIMEOUT" default:"2.5s" desc:"10ms to 9s: time for a look-up, all in all; productpage waits 3s"`
-	ISBNs      bookISBNs  `envconfig:"BOOK_ISBNS" desc:"id:ISBN,id:ISBN,…: the books that there are; unset, every id is 0486424618"`
-	CacheTTL   upTo1w     `envconfig:"CACHE_TTL" default:"0" desc:"0 to 168h: keep books that long and ask Google less; 0 asks for each request"`
-	CacheStale upTo1w     `envconfig:"CACHE_STALE" default:"1h" desc:"0 to 168h: serve a book that much after its CACHE_TTL while Google fails"`
-	LogLevel   slog.Level `envconfig:"LOG_LEVEL" default:"info" desc:"debug, info, warn or error: the least that is logged"`
+	Port       port      `envconfig:"PORT" default:"9080" want:"0 to 65535" desc:"port to listen on (0: any free port); an argument overrides it"`
+	PlainHTTP  boolean   `envconfig:"DO_NOT_ENCRYPT" default:"false" want:"true or false" desc:"call Google over plain HTTP, for a sidecar that originates TLS"`
+	External   boolean   `envconfig:"ENABLE_EXTERNAL_BOOK_SERVICE" default:"true" want:"true or false" desc:"false: serve the fixed book of details-v1, without any call"`
+	APIKey     apiKey    `envconfig:"GOOGLE_BOOKS_API_KEY" want:"a key" desc:"key for the Google Books API, which refuses calls without one"`
+	Country    country   `envconfig:"GOOGLE_BOOKS_COUNTRY" want:"two letters" desc:"country of the caller, if Google cannot tell it from the address"`
+	Host       host      `envconfig:"GOOGLE_BOOKS_HOST" default:"www.googleapis.com" want:"host or host:port" desc:"host of the Books API"`
+	CAFile     caFile    `envconfig:"GOOGLE_BOOKS_CA_FILE" want:"a PEM file" desc:"CAs to trust in addition to the system's"`
+	Timeout    duration  `envconfig:"GOOGLE_BOOKS_TIMEOUT" default:"2.5s" want:"10ms to 9s" desc:"total time per lookup; Bookinfo's productpage waits 3s"`
+	ISBNs      bookISBNs `envconfig:"BOOK_ISBNS" want:"id:ISBN,id:ISBN,…" desc:"ISBN per product id; unset: 0486424618 for every id"`
+	CacheTTL   duration  `envconfig:"CACHE_TTL" default:"0s" want:"0s to 168h" desc:"how long to keep an answer, to save calls; 0s: no cache"`
+	CacheStale duration  `envconfig:"CACHE_STALE" default:"1h" want:"0s to 168h" desc:"how long past CACHE_TTL to serve a book while Google fails"`
+	LogLevel   logLevel  `envconfig:"LOG_LEVEL" default:"info" want:"debug, info, warn or error" desc:"minimum level of log lines"`
 }
 
-var errVersion = errors.New("--version was asked for")
+// The limits of the durations. A lookup must end before the server's write and
+// shutdown timeouts.
+const (
+	minTimeout, maxTimeout = 10 * time.Millisecond, 9 * time.Second
+	maxRetention           = 7 * 24 * time.Hour
+)
 
-// readConfig reads the environment and the arguments. The error is one line
-// that names the variable and what it takes, never its value if that is
-// secret; flag.ErrHelp and errVersion are the other two things it may say.
+var errVersion = errors.New("--version was given")
+
+// readConfig reads the environment and the arguments. Its error is one line
+// that names the variable and the values it takes, never a secret. It returns
+// flag.ErrHelp or errVersion if that was asked for.
 func readConfig(args []string) (config, error) {
 	var cfg config
 	flags := flag.NewFlagSet("details", flag.ContinueOnError)
@@ -51,17 +57,16 @@ func readConfig(args []string) (config, error) {
 		if errors.Is(err, flag.ErrHelp) {
 			return cfg, err
 		}
-
-		return cfg, fmt.Errorf("%w; --help tells what there is", err)
+		return cfg, fmt.Errorf("%w; see --help", err)
 	}
 	if *showVersion {
 		return cfg, errVersion
 	}
 	if flags.NArg() > 1 {
-		return cfg, fmt.Errorf("unknown argument %q; the only one is the port", flags.Arg(1))
+		return cfg, fmt.Errorf("unknown argument %q: the only argument is the port; see --help", flags.Arg(1))
 	}
 
-	if err := clearEmpty(); err != nil {
+	if err := unsetEmpty(); err != nil {
 		return cfg, err
 	}
 	if err := envconfig.Process("", &cfg); err != nil {
@@ -69,40 +74,45 @@ func readConfig(args []string) (config, error) {
 		if !ok {
 			return cfg, err
 		}
-
-		err := bad.Err
-		if syntax, ok := errors.AsType[*strconv.NumError](err); ok { // of a bool; its text names functions
-			err = fmt.Errorf("%q cannot be read", syntax.Num)
+		return cfg, explain(bad.KeyName, bad.FieldName, bad.Err)
+	}
+	for _, d := range []struct {
+		name, field       string
+		value             duration
+		shortest, longest time.Duration
+	}{
+		{"GOOGLE_BOOKS_TIMEOUT", "Timeout", cfg.Timeout, minTimeout, maxTimeout},
+		{"CACHE_TTL", "CacheTTL", cfg.CacheTTL, 0, maxRetention},
+		{"CACHE_STALE", "CacheStale", cfg.CacheStale, 0, maxRetention},
+	} {
+		if value := time.Duration(d.value); value < d.shortest || value > d.longest {
+			return cfg, explain(d.name, d.field, invalid("duration", value.String()))
 		}
-
-		return cfg, fmt.Errorf("%s: %w; want %s", bad.KeyName, err, wanted(bad.FieldName))
 	}
 	if flags.NArg() == 1 {
 		if err := cfg.Port.Decode(flags.Arg(0)); err != nil {
-			return cfg, fmt.Errorf("argument: %w; want %s", err, wanted("Port"))
+			return cfg, explain("argument", "Port", err)
 		}
 	}
-
 	return cfg, nil
 }
 
-// client is how cfg tells the client to reach Google.
-func (cfg config) client(observe func(context.Context, googlebooks.Try)) googlebooks.Config {
+// client returns the configuration of the client.
+func (cfg config) client() googlebooks.Config {
 	return googlebooks.Config{
 		Host:      string(cfg.Host),
-		PlainHTTP: cfg.PlainHTTP,
+		PlainHTTP: bool(cfg.PlainHTTP),
 		RootCAs:   cfg.CAFile.pool,
 		APIKey:    string(cfg.APIKey),
 		Country:   string(cfg.Country),
-		UserAgent: "bookinfo-details/" + version,
+		UserAgent: "bookinfo-details/" + buildinfo.Version(),
 		Timeout:   time.Duration(cfg.Timeout),
-		Observe:   observe,
 	}
 }
 
-// clearEmpty unsets the variables of the table that are set but empty, as a
-// manifest leaves them: envconfig takes an empty bool for an error.
-func clearEmpty() error {
+// unsetEmpty unsets the variables of config that are set but empty, as a
+// manifest leaves them: envconfig would reject an empty boolean.
+func unsetEmpty() error {
 	for field := range reflect.TypeFor[config]().Fields() {
 		name := field.Tag.Get("envconfig")
 		if os.Getenv(name) == "" {
@@ -111,35 +121,45 @@ func clearEmpty() error {
 			}
 		}
 	}
-
 	return nil
 }
 
-// wanted is what a variable takes: its description up to the colon.
-func wanted(field string) string {
-	f, _ := reflect.TypeFor[config]().FieldByName(field)
-	values, _, _ := strings.Cut(f.Tag.Get("desc"), ": ")
-
-	return values
+// explain returns the error of a setting, with the values it takes if it is an
+// invalidError.
+func explain(name, field string, err error) error {
+	if _, ok := errors.AsType[*invalidError](err); ok {
+		f, _ := reflect.TypeFor[config]().FieldByName(field)
+		return fmt.Errorf("%s: %w: want %s", name, err, f.Tag.Get("want"))
+	}
+	return fmt.Errorf("%s: %w", name, err)
 }
 
-// usage writes what --help shows, from the tags of config.
+// invalidError reports a value that is not one of the setting's.
+type invalidError struct{ what, value string }
+
+func (e *invalidError) Error() string { return fmt.Sprintf("invalid %s %q", e.what, e.value) }
+
+func invalid(what, value string) error { return &invalidError{what, value} }
+
+// usage writes the text of --help, from the tags of config.
 func usage(w io.Writer) {
 	fmt.Fprint(w, `details answers GET /details/{id} with a book from the Google Books API.
 
 Usage: details [port]
        details --help | --version
 
-Environment:
+Environment (an empty variable counts as unset):
 `)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for field := range reflect.TypeFor[config]().Fields() { // not envconfig.Usagef: its template makes the binary a fifth larger
-		fmt.Fprintf(table, "  %s\t%s\t%s\n", field.Tag.Get("envconfig"), field.Tag.Get("default"), field.Tag.Get("desc"))
+		fmt.Fprintf(w, "  %s: %s", field.Tag.Get("envconfig"), field.Tag.Get("want"))
+		if value := field.Tag.Get("default"); value != "" {
+			fmt.Fprintf(w, " (default %s)", value)
+		}
+		fmt.Fprintf(w, "\n        %s\n", field.Tag.Get("desc"))
 	}
-	_ = table.Flush()
 	fmt.Fprint(w, `
-A variable that is empty counts as unset. Exit status: 0, 1 where the port cannot be
-listened on, 2 where a variable or an argument cannot be read.
+Exit status: 0; 1 if it cannot serve, for example because the port is in use;
+2 if a variable or an argument is invalid.
 `)
 }
 
@@ -150,25 +170,36 @@ type port uint16
 func (p *port) Decode(s string) error {
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil {
-		return fmt.Errorf("%q is no port", s)
+		return invalid("port", s)
 	}
 	*p = port(n)
+	return nil
+}
 
+// boolean is a bool whose error does not name a function of package strconv.
+type boolean bool
+
+// Decode implements envconfig.Decoder.
+func (b *boolean) Decode(s string) error {
+	v, err := strconv.ParseBool(s)
+	if err != nil {
+		return invalid("boolean", s)
+	}
+	*b = boolean(v)
 	return nil
 }
 
 // apiKey is a secret: no error shows it.
 type apiKey string
 
-// Decode implements envconfig.Decoder. White space around the key is the
+// Decode implements envconfig.Decoder. It trims white space, such as the
 // newline at the end of the file that a Secret was made from.
 func (k *apiKey) Decode(s string) error {
 	s = strings.TrimSpace(s)
 	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("not a key: there are characters in it that no key has")
+		return errors.New("invalid key: it contains a space, a control character or a non-ASCII character")
 	}
 	*k = apiKey(s)
-
 	return nil
 }
 
@@ -178,31 +209,40 @@ type country string
 // Decode implements envconfig.Decoder.
 func (c *country) Decode(s string) error {
 	if len(s) != 2 || strings.ContainsFunc(s, func(r rune) bool { return (r|' ') < 'a' || (r|' ') > 'z' }) {
-		return fmt.Errorf("%q is no country", s)
+		return invalid("country", s)
 	}
 	*c = country(strings.ToUpper(s))
-
 	return nil
 }
 
-// host is whom to call, or host:port.
+// host is the API's host, with an optional port.
 type host string
 
 // Decode implements envconfig.Decoder.
 func (h *host) Decode(s string) error {
-	if !googlebooks.ValidHost(s) {
-		return fmt.Errorf("%q is no host or host:port", s)
+	if _, err := googlebooks.New(googlebooks.Config{Host: s}); err != nil {
+		return err
 	}
 	*h = host(s)
-
 	return nil
 }
+
+// maxCAFile limits the CA file, in bytes. A system's bundle has some 200 KB.
+const maxCAFile = 1 << 20
 
 // caFile is the system's certificates and those of a file; nil without a file.
 type caFile struct{ pool *x509.CertPool }
 
-// Decode implements envconfig.Decoder.
+// Decode implements envconfig.Decoder. It reads regular files only: a device
+// or a FIFO may never end.
 func (f *caFile) Decode(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxCAFile {
+		return fmt.Errorf("%q is not a file of at most 1 MiB", path)
+	}
 	pem, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -213,57 +253,59 @@ func (f *caFile) Decode(path string) error {
 	if !f.pool.AppendCertsFromPEM(pem) {
 		return fmt.Errorf("no PEM certificate in %q", path)
 	}
-
 	return nil
 }
 
-// upTo9s is a time that one can wait for an answer: less than the server has
-// to write it, and to end.
-type upTo9s time.Duration
+// duration is a time.Duration. readConfig checks its limits.
+type duration time.Duration
 
 // Decode implements envconfig.Decoder.
-func (t *upTo9s) Decode(s string) error {
-	return decodeDuration((*time.Duration)(t), s, 10*time.Millisecond, 9*time.Second)
-}
-
-// upTo1w is a time for which one can keep a book.
-type upTo1w time.Duration
-
-// Decode implements envconfig.Decoder.
-func (t *upTo1w) Decode(s string) error {
-	return decodeDuration((*time.Duration)(t), s, 0, 7*24*time.Hour)
-}
-
-func decodeDuration(d *time.Duration, s string, least, most time.Duration) error {
-	parsed, err := time.ParseDuration(s)
-	if err != nil || parsed < least || parsed > most {
-		return fmt.Errorf("%q is no such time", s)
+func (d *duration) Decode(s string) error {
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		return invalid("duration", s)
 	}
-	*d = parsed
-
+	*d = duration(v)
 	return nil
 }
 
-// bookISBNs are the books of the ids that have one.
+// bookISBNs is the ISBN of each product id.
 type bookISBNs map[int64]googlebooks.ISBN
 
-// Decode implements envconfig.Decoder.
+// Decode implements envconfig.Decoder. A comma at the end is allowed.
 func (b *bookISBNs) Decode(s string) error {
 	books := make(bookISBNs)
-	for pair := range strings.SplitSeq(s, ",") {
+	for pair := range strings.SplitSeq(strings.TrimSuffix(s, ","), ",") {
 		key, value, ok := strings.Cut(pair, ":")
 		id, err := strconv.ParseInt(strings.TrimSpace(key), 10, 64)
 		if !ok || err != nil {
-			return fmt.Errorf("%q is no id:ISBN", pair)
+			return invalid("pair", pair)
 		}
 		if _, ok := books[id]; ok {
-			return fmt.Errorf("id %d is there twice", id)
+			return fmt.Errorf("id %d appears twice", id)
 		}
 		if books[id], err = googlebooks.ParseISBN(value); err != nil {
 			return err
 		}
 	}
 	*b = books
+	return nil
+}
 
+// logLevel is a slog.Level without slog's "info+1".
+type logLevel slog.Level
+
+// Decode implements envconfig.Decoder.
+func (l *logLevel) Decode(s string) error {
+	level, ok := map[string]slog.Level{
+		"debug": slog.LevelDebug,
+		"info":  slog.LevelInfo,
+		"warn":  slog.LevelWarn,
+		"error": slog.LevelError,
+	}[strings.ToLower(s)]
+	if !ok {
+		return invalid("log level", s)
+	}
+	*l = logLevel(level)
 	return nil
 }

@@ -1,4 +1,4 @@
-// Command details is Bookinfo's details service, version 2: it answers
+// Command details is version 2 of Bookinfo's details service: it answers
 // GET /details/{id} with a book from the Google Books API.
 package main
 
@@ -13,127 +13,90 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 	"time"
 
+	"example.com/bookinfo/cmd/internal/buildinfo"
 	"example.com/bookinfo/details"
 	"example.com/bookinfo/googlebooks"
 )
 
-// Set by the linker, see the Makefile; a plain go build knows the commit itself.
-var version, commit = "dev", ""
-
 // Exit statuses.
 const (
 	exitOK      = 0
-	exitFailure = 1 // of running: the port is in use
-	exitUsage   = 2 // of the environment or the arguments
-)
-
-// How garbage is collected: when it is half as much as what is in use, so that
-// thousands of connections fit into memory. At rest so little is in use that
-// this would happen a hundred times a second under load, so there is a ballast:
-// it counts as in use, but is never touched and takes no memory.
-const (
-	gcPercent   = 50
-	ballastSize = 12 << 20
+	exitFailure = 1 // runtime error, such as the port being in use
+	exitUsage   = 2 // invalid environment or arguments
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	ballast := make([]byte, ballastSize)
-	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	runtime.KeepAlive(ballast)
-	os.Exit(status)
+	context.AfterFunc(ctx, stop) // a second signal kills the process
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole program, until ctx is done; it returns the exit status.
+// run runs the program until ctx is done and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	cfg, err := readConfig(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		usage(stdout)
-
 		return exitOK
 	case errors.Is(err, errVersion):
-		v, c := build()
-		fmt.Fprintf(stdout, "details %s, commit %s, %s\n", v, c, runtime.Version())
-
+		fmt.Fprintf(stdout, "details %s, %s\n", buildinfo.Version(), runtime.Version())
 		return exitOK
 	case err != nil:
 		fmt.Fprintf(stderr, "details: %v\n", err)
-
 		return exitUsage
 	}
 
-	log := newLogSink(stderr, cfg.LogLevel)
-	// For net/http's own words: they come over package log, and quote answers.
-	slog.SetDefault(log.logger(without(string(cfg.APIKey))))
-	err = serve(ctx, cfg, log.logger(nil))
-	log.flush()
-	if err != nil {
+	level := slog.Level(cfg.LogLevel)
+	// net/http logs through package log and may quote a response, so redact the key there.
+	slog.SetDefault(newLogger(stderr, level, redactAttr(string(cfg.APIKey))))
+	if err := runService(ctx, cfg, newLogger(stderr, level, nil)); err != nil {
 		fmt.Fprintf(stderr, "details: %v\n", err)
-
 		return exitFailure
 	}
-
 	return exitOK
 }
 
-// serve is the service, from its settings to its end.
-func serve(ctx context.Context, cfg config, logger *slog.Logger) error {
-	metrics := details.NewMetrics(build())
-	service := details.Config{ISBNs: cfg.ISBNs, Logger: logger, Metrics: metrics}
+// runService wires the service together and runs it until ctx is done.
+func runService(ctx context.Context, cfg config, logger *slog.Logger) error {
+	service := details.Config{ISBNs: cfg.ISBNs, Logger: logger, Metrics: details.NewMetrics(buildinfo.Version())}
 	mode, upstream := "the fixed book of details-v1", ""
 	if cfg.External {
-		client, err := googlebooks.New(cfg.client(metrics.ObserveTry))
+		client, err := googlebooks.New(cfg.client())
 		if err != nil {
 			return err
 		}
 		service.Books, mode, upstream = client, "HTTPS", client.Upstream()
 		if cfg.CacheTTL > 0 {
-			service.Books = googlebooks.NewCache(client, time.Duration(cfg.CacheTTL), time.Duration(cfg.CacheStale), metrics.ObserveCache)
+			service.Books = googlebooks.NewCache(client, time.Duration(cfg.CacheTTL), time.Duration(cfg.CacheStale))
 		}
 		if cfg.PlainHTTP {
 			mode = "plain HTTP: only behind a sidecar that originates TLS"
 		}
 	}
 
-	// One socket for IPv4 and IPv6, where there is IPv6.
+	// One socket for IPv4 and, where the machine has it, IPv6.
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf(":%d", cfg.Port))
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("port %d is in use by another program; choose one with PORT or the first argument", cfg.Port)
+		return fmt.Errorf("port %d is in use by another program; choose another with PORT or the argument", cfg.Port)
 	}
 	if err != nil {
 		return err
 	}
-	logger.LogAttrs(ctx, slog.LevelInfo, "details serves",
-		slog.String("address", listener.Addr().String()), slog.String("mode", mode), slog.String("upstream", upstream),
-		slog.Bool("api_key", cfg.APIKey != ""))
+	logger.LogAttrs(ctx, slog.LevelInfo, "details is serving",
+		slog.String("version", buildinfo.Version()),
+		slog.String("address", listener.Addr().String()),
+		slog.String("mode", mode),
+		slog.String("upstream", upstream),
+		slog.Bool("api_key", cfg.APIKey != ""),
+		slog.String("timeout", time.Duration(cfg.Timeout).String()),
+		slog.String("cache_ttl", time.Duration(cfg.CacheTTL).String()),
+		slog.String("cache_stale", time.Duration(cfg.CacheStale).String()),
+		slog.Int("book_isbns", len(cfg.ISBNs)))
 	if cfg.External && cfg.APIKey == "" && cfg.Host == googlebooks.DefaultHost {
 		logger.Warn("Google answers calls without an API key with 429: set GOOGLE_BOOKS_API_KEY")
 	}
-
-	return newServer(details.New(service), logger).serve(ctx, listener)
-}
-
-// build names the version and the commit that this program was built from.
-func build() (string, string) {
-	if commit != "" {
-		return version, commit
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				return version, s.Value
-			}
-		}
-	}
-
-	return version, "unknown"
+	return newServer(details.New(service), logger).run(ctx, listener)
 }

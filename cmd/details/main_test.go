@@ -1,19 +1,14 @@
 package main
 
 import (
-	"bufio"
-	"context"
+	"bytes"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -21,103 +16,7 @@ import (
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
-const comedy = `{"id":0,"author":"William Shakespeare","year":"2002-09-19","type":"paperback","pages":53,` +
-	`"publisher":"Courier Corporation","language":"English","ISBN-10":"0486424618","ISBN-13":"9780486424613"}`
-
-// program is the whole program at work.
-type program struct {
-	url    string
-	logs   []map[string]any // the start-up line; all lines after stop
-	stderr []string         // the same as they were written
-	stop   func() int       // ends it as a signal does; the exit status
-}
-
-// start runs the program on a free port, with the environment of the test.
-func start(tb testing.TB, env map[string]string) *program {
-	tb.Helper()
-	for name, value := range env {
-		tb.Setenv(name, value)
-	}
-	ctx, cancel := context.WithCancel(tb.Context())
-	status := make(chan int, 1)
-	out, in := io.Pipe()
-	go func() {
-		status <- run(ctx, []string{"0"}, io.Discard, in)
-		_ = in.Close()
-	}()
-
-	p := new(program)
-	lines := bufio.NewScanner(out)
-	next := func() bool {
-		if !lines.Scan() {
-			return false
-		}
-		var line map[string]any
-		assert.NoError(tb, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
-		p.logs = append(p.logs, line)
-		p.stderr = append(p.stderr, lines.Text())
-
-		return true
-	}
-	require.True(tb, next())
-	_, port, err := net.SplitHostPort(p.logs[0]["address"].(string))
-	require.NoError(tb, err)
-	p.url = "http://localhost:" + port
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		for next() {
-		}
-	}()
-	p.stop = func() int {
-		http.DefaultClient.CloseIdleConnections() // it waits for callers to move
-		cancel()
-		<-read
-
-		return <-status
-	}
-	tb.Cleanup(cancel)
-
-	return p
-}
-
-func get(t *testing.T, url string) (status int, body string) {
-	t.Helper()
-	status, body, err := fetch(t.Context(), url)
-	require.NoError(t, err)
-
-	return status, body
-}
-
-// fetch is get for goroutines that are not the test's.
-func fetch(ctx context.Context, url string) (status int, body string, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return 0, "", err
-	}
-	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return 0, "", err
-	}
-	b, err := io.ReadAll(res.Body)
-
-	return res.StatusCode, string(b), errors.Join(err, res.Body.Close())
-}
-
-// standIn starts the stand-in for Google and returns the environment that leads
-// to it.
-func standIn(tb testing.TB, cfg googlebookstest.Config) (google *googlebookstest.Server, https, plain map[string]string) {
-	tb.Helper()
-	google = googlebookstest.NewServer(cfg)
-	tb.Cleanup(google.Close)
-	ca := filepath.Join(tb.TempDir(), "ca.pem")
-	require.NoError(tb, os.WriteFile(ca, google.CAPEM, 0o600))
-
-	return google, map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPSAddr, "GOOGLE_BOOKS_CA_FILE": ca},
-		map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPAddr, "DO_NOT_ENCRYPT": "true"}
-}
-
-func TestBothWaysToGoogle(t *testing.T) {
+func TestBothModes(t *testing.T) {
 	google, https, plain := standIn(t, googlebookstest.Config{})
 	for name, tc := range map[string]struct {
 		env   map[string]string
@@ -125,8 +24,17 @@ func TestBothWaysToGoogle(t *testing.T) {
 		proto string
 		mode  string
 	}{
-		"HTTPS":      {https, true, "HTTP/2.0", "HTTPS"},
-		"plain HTTP": {plain, false, "HTTP/1.1", "plain HTTP: only behind a sidecar that originates TLS"},
+		"HTTPS": {
+			env:   https,
+			tls:   true,
+			proto: "HTTP/2.0",
+			mode:  "HTTPS",
+		},
+		"plain HTTP": {
+			env:   plain,
+			proto: "HTTP/1.1",
+			mode:  "plain HTTP: only behind a sidecar that originates TLS",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, tc.env)
@@ -142,12 +50,56 @@ func TestBothWaysToGoogle(t *testing.T) {
 			require.Len(t, requests, 1, "one call for the book, none at start and for health")
 			assert.Equal(t, tc.tls, requests[0].TLS)
 			assert.Equal(t, tc.proto, requests[0].Proto)
-			require.GreaterOrEqual(t, len(p.logs), 2)
-			assert.Equal(t, "details serves", p.logs[0]["msg"])
+			lines := p.requestLines()
+			require.Len(t, lines, 1)
+			assert.Equal(t, "/details/0", lines[0]["path"])
+			assert.InDelta(t, 200, lines[0]["upstream_status"], 0)
 			assert.Equal(t, tc.mode, p.logs[0]["mode"])
 			assert.Equal(t, tc.env["GOOGLE_BOOKS_HOST"], p.logs[0]["upstream"])
-			assert.Equal(t, "/details/0", p.logs[1]["path"])
-			assert.InDelta(t, 200, p.logs[1]["upstream_status"], 0)
+		})
+	}
+}
+
+// TestFirstLines: the log says which settings took effect, and warns of a start
+// that cannot work.
+func TestFirstLines(t *testing.T) {
+	for name, tc := range map[string]struct {
+		env     map[string]string
+		want    map[string]any
+		warning bool
+	}{
+		"defaults": {
+			want:    map[string]any{"upstream": "www.googleapis.com:443", "api_key": false, "timeout": "2.5s", "cache_ttl": "0s", "book_isbns": 0.0},
+			warning: true,
+		},
+		"settings": {
+			env: map[string]string{
+				"GOOGLE_BOOKS_API_KEY": secretKey, "GOOGLE_BOOKS_TIMEOUT": "1s", "CACHE_TTL": "24h", "CACHE_STALE": "2h", "BOOK_ISBNS": "7:0486424618",
+			},
+			want: map[string]any{"api_key": true, "timeout": "1s", "cache_ttl": "24h0m0s", "cache_stale": "2h0m0s", "book_isbns": 1.0},
+		},
+		"without Google": {
+			env:  map[string]string{"ENABLE_EXTERNAL_BOOK_SERVICE": "false"},
+			want: map[string]any{"mode": "the fixed book of details-v1", "upstream": ""},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, tc.env)
+			assert.Zero(t, p.stop())
+			assert.Equal(t, "details is serving", p.logs[0]["msg"])
+			assert.NotEmpty(t, p.logs[0]["version"])
+			for key, want := range tc.want {
+				assert.Equal(t, want, p.logs[0][key], key)
+			}
+			var rest []any
+			for _, line := range p.logs[1:] {
+				rest = append(rest, line["msg"])
+			}
+			want := []any{"details is stopping: finishing requests in flight", "details has stopped"}
+			if tc.warning {
+				want = append([]any{"Google answers calls without an API key with 429: set GOOGLE_BOOKS_API_KEY"}, want...)
+			}
+			assert.Equal(t, want, rest)
 		})
 	}
 }
@@ -167,7 +119,6 @@ func TestIPv4AndIPv6(t *testing.T) {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			t.Logf("no %s on this machine: %v", host, err)
-
 			continue
 		}
 		require.NoError(t, l.Close())
@@ -184,9 +135,20 @@ func TestKey(t *testing.T) {
 		status int
 		body   string
 	}{
-		"none":  {"", http.StatusBadGateway, "set GOOGLE_BOOKS_API_KEY"},
-		"wrong": {"wr0ng", http.StatusBadGateway, "correct GOOGLE_BOOKS_API_KEY"},
-		"right": {"r1ght", http.StatusOK, comedy},
+		"none": {
+			status: http.StatusBadGateway,
+			body:   "Set GOOGLE_BOOKS_API_KEY",
+		},
+		"wrong": {
+			key:    "wr0ng",
+			status: http.StatusBadGateway,
+			body:   "Correct GOOGLE_BOOKS_API_KEY",
+		},
+		"right": {
+			key:    "r1ght",
+			status: http.StatusOK,
+			body:   comedy,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("GOOGLE_BOOKS_API_KEY", tc.key)
@@ -203,75 +165,58 @@ func TestKey(t *testing.T) {
 	}
 }
 
+// TestCache wires CACHE_TTL and CACHE_STALE: a book is kept, and if it may not
+// be stale, a failure shows as soon as the TTL is over.
 func TestCache(t *testing.T) {
 	google, https, _ := standIn(t, googlebookstest.Config{})
-	t.Setenv("CACHE_TTL", "1m")
+	t.Setenv("CACHE_TTL", "100ms")
+	t.Setenv("CACHE_STALE", "0s")
+	google.Script("ok")
 	p := start(t, https)
-	for range 3 {
-		status, body := get(t, p.url+"/details/0")
-		assert.Equal(t, http.StatusOK, status)
-		assert.Equal(t, comedy, body)
-	}
+	require.Eventually(t, func() bool {
+		for range 2 {
+			_, body := get(t, p.url+"/details/0")
+			assert.Equal(t, comedy, body)
+		}
+		return len(google.Requests()) > 1
+	}, clientTimeout, clientTimeout/100)
+	google.Script("400-required", "400-required", "400-required", "400-required")
+	require.Eventually(t, func() bool {
+		status, _ := get(t, p.url+"/details/0")
+		return status == http.StatusBadGateway
+	}, clientTimeout, clientTimeout/100)
 	assert.Zero(t, p.stop())
-	assert.Len(t, google.Requests(), 1)
-	assert.Equal(t, "miss", p.logs[1]["cache"])
-	assert.Equal(t, "hit", p.logs[3]["cache"])
+	outcomes := make(map[any]int)
+	for _, line := range p.requestLines() {
+		outcomes[line["cache"]]++
+	}
+	assert.Positive(t, outcomes["hit"])
+	assert.Positive(t, outcomes["miss"])
+	assert.Zero(t, outcomes["stale"])
 }
 
 func TestPortInUse(t *testing.T) {
 	t.Setenv("ENABLE_EXTERNAL_BOOK_SERVICE", "false")
 	p := start(t, nil)
 	_, port, _ := net.SplitHostPort(p.logs[0]["address"].(string))
-	var stderr writer
+	var stderr bytes.Buffer
 	assert.Equal(t, exitFailure, run(t.Context(), []string{port}, io.Discard, &stderr))
-	assert.Equal(t, "details: port "+port+" is in use by another program; choose one with PORT or the first argument\n", string(stderr))
+	assert.Equal(t, "details: port "+port+" is in use by another program; choose another with PORT or the argument\n", stderr.String())
 	assert.Zero(t, p.stop())
 }
 
-type writer []byte
+// TestLogger: JSON for machines, written at once; text for a terminal.
+func TestLogger(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	logger := newLogger(&out, slog.LevelInfo, nil)
+	logger.Debug("below the level")
+	logger.Info("hello", "answer", 42)
+	assert.Contains(t, out.String(), `"msg":"hello","answer":42}`)
+	assert.NotContains(t, out.String(), "below")
 
-func (w *writer) Write(p []byte) (int, error) {
-	*w = append(*w, p...)
-
-	return len(p), nil
-}
-
-// breaking fails the first writes, as a full disk does.
-type breaking struct {
-	failures int
-	written  writer
-}
-
-func (b *breaking) Write(p []byte) (int, error) {
-	if b.failures > 0 {
-		b.failures--
-
-		return 0, errors.New("no space left on device")
-	}
-
-	return b.written.Write(p)
-}
-
-func TestLogGoesOnAfterAFailure(t *testing.T) {
-	out := &breaking{failures: 1}
-	sink := newLogSink(out, slog.LevelInfo)
-	logger := sink.logger(nil)
-	logger.Info("lost")
-	sink.flush()
-	logger.Info("kept")
-	logger.Debug("not asked for")
-	sink.flush()
-	assert.Contains(t, string(out.written), `"msg":"kept"`)
-	assert.Equal(t, 1, strings.Count(string(out.written), "\n"))
-}
-
-func TestLogIsWrittenSoon(t *testing.T) {
-	read, write, err := os.Pipe()
+	device, err := os.Open(os.DevNull) // a character device, as a terminal is
 	require.NoError(t, err)
-	defer func() { require.NoError(t, errors.Join(read.Close(), write.Close())) }()
-	newLogSink(write, slog.LevelInfo).logger(nil).Info("soon")
-	require.NoError(t, read.SetReadDeadline(time.Now().Add(10*time.Second)))
-	line, err := bufio.NewReader(read).ReadString('\n')
-	require.NoError(t, err, "nobody flushed it, but it is there")
-	assert.Contains(t, line, `"msg":"soon"`)
+	defer func() { require.NoError(t, device.Close()) }()
+	assert.IsType(t, new(slog.TextHandler), newLogger(device, slog.LevelInfo, nil).Handler())
 }

@@ -9,43 +9,48 @@ import (
 	"time"
 )
 
-// How long the program takes to end after SIGTERM: the time for callers to
-// move off their kept-alive connections, and then, for the requests that are
-// still in flight, longer than a look-up, together shorter than Kubernetes' 30 s.
+// Shutdown timing: moveTimeout lets keep-alive clients reconnect elsewhere;
+// shutdownTimeout bounds requests in flight and exceeds the longest lookup.
+// Together they stay below Kubernetes' 30 s.
 const (
 	moveTimeout     = 500 * time.Millisecond
 	shutdownTimeout = 10 * time.Second
 )
 
-// server is net/http's, with an end that loses no request.
+// maxKeptOpen bounds the connections that are kept open between requests, at
+// some 20 KB each. Above it, a response closes its connection.
+const maxKeptOpen = 4096
+
+// server is an http.Server whose shutdown loses no request.
 type server struct {
 	http.Server
 
-	logger         *slog.Logger
-	move, patience time.Duration // moveTimeout and shutdownTimeout
-	ending         atomic.Bool
-	open           atomic.Int64 // connections
+	logger                       *slog.Logger
+	moveTimeout, shutdownTimeout time.Duration
+	maxKeptOpen                  int64
+	stopping                     atomic.Bool
+	open                         atomic.Int64 // connections
 }
 
 func newServer(h http.Handler, logger *slog.Logger) *server {
-	s := &server{logger: logger, move: moveTimeout, patience: shutdownTimeout}
+	s := &server{logger: logger, moveTimeout: moveTimeout, shutdownTimeout: shutdownTimeout, maxKeptOpen: maxKeptOpen}
 	s.Server = http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      15 * time.Second,
-		// Longer than the hour after which a sidecar drops an idle connection:
-		// whoever hangs up first may cut off a request that is on its way.
+		// A sidecar drops an idle connection after an hour. If the server closed
+		// it first, a request already on its way would be lost.
 		IdleTimeout:                  65 * time.Minute,
 		MaxHeaderBytes:               64 << 10,
-		DisableGeneralOptionsHandler: true, // OPTIONS * is answered as any other
+		DisableGeneralOptionsHandler: true, // answer OPTIONS * like any other request
 		ErrorLog:                     slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			// No answer here depends on a body: to read one, as net/http would
-			// before it answers, lets a caller hold the answer back, and what
-			// follows one of disputed length may be no request of its sender's.
-			// HTTP/1.0 knows no chunks: net/http takes theirs for requests.
-			if s.ending.Load() || r.ContentLength != 0 || !r.ProtoAtLeast(1, 1) {
-				w.Header()["Connection"] = []string{"close"}
+			// Request bodies are never read. net/http would drain one first, which
+			// lets a slow client delay its response. After a body of ambiguous
+			// length, the next bytes may be a smuggled request. HTTP/1.0 has no
+			// chunks: net/http would take a chunked body for requests.
+			unreadBody := r.ContentLength != 0 || !r.ProtoAtLeast(1, 1)
+			if unreadBody || s.stopping.Load() || s.open.Load() > s.maxKeptOpen {
+				w.Header().Set("Connection", "close")
 			}
 			h.ServeHTTP(w, r)
 		}),
@@ -59,18 +64,17 @@ func newServer(h http.Handler, logger *slog.Logger) *server {
 			}
 		},
 	}
-
 	return s
 }
 
-// serve answers requests until ctx is done, and then those that have begun.
-// Shutdown alone would lose some: it hangs up on idle callers even while the
-// next request is on its way, and on those who wait to be accepted. So there
-// is a moment before it in which answers say Connection: close, with the
-// listener open, and one more for those who were let in last. It can't help a
-// caller that was silent all the while and asks in the instant of the end:
-// RFC 9112 section 9.5 has him ask again.
-func (s *server) serve(ctx context.Context, listener net.Listener) error {
+// run answers requests until ctx is done and then finishes those in flight.
+//
+// http.Server.Shutdown alone loses requests: it closes idle connections while
+// the next request is on its way, and drops connections not yet accepted. So
+// for a moment before it, responses say Connection: close and the listener
+// stays open. A client that sends its next request just as the server closes
+// may still see a reset; RFC 9112 section 9.5 tells it to retry.
+func (s *server) run(ctx context.Context, listener net.Listener) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(listener) }()
 	select {
@@ -79,27 +83,25 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	case <-ctx.Done():
 	}
 
-	s.logger.Info("details ends: requests in flight are finished")
-	s.ending.Store(true)
-	s.settle()
-	_ = listener.Close() // an error would be that it is closed
-	<-ended              //nolint:errcheck // it says that the listener is closed
-	s.settle()
+	s.logger.Info("details is stopping: finishing requests in flight")
+	s.stopping.Store(true)
+	s.waitForClients()
 
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.shutdownTimeout)
 	defer cancel()
-	if err := s.Shutdown(ctx); err != nil {
-		s.logger.Warn("details ends: not all requests were finished", "error", err.Error())
-
+	err := s.Shutdown(ctx)
+	<-ended //nolint:errcheck // http.ErrServerClosed
+	if err != nil {
+		s.logger.Warn("details has stopped: some requests were cut off", "error", err.Error())
 		return s.Close()
 	}
-
+	s.logger.Info("details has stopped")
 	return nil
 }
 
-// settle waits until no connection is open, for s.move at most.
-func (s *server) settle() {
-	for begin := time.Now(); time.Since(begin) < s.move; {
+// waitForClients returns when no connection is open, or after moveTimeout.
+func (s *server) waitForClients() {
+	for begin := time.Now(); time.Since(begin) < s.moveTimeout; {
 		time.Sleep(10 * time.Millisecond)
 		if s.open.Load() == 0 {
 			return

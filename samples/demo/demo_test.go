@@ -64,8 +64,8 @@ func TestRunOnce(t *testing.T) {
 	assert.Contains(t, scene2, "only plays the sidecar")
 
 	assert.Equal(t, 3, strings.Count(scene3, "     mesh log     www.googleapis.com, no ServiceEntry for it: closed\n"), scene3)
-	assert.Contains(t, scene3, `     {"error":"nothing answered for www.googleapis.com:443; in a mesh,
-      is there a ServiceEntry for it?"}
+	assert.Contains(t, scene3, `     {"error":"no answer from www.googleapis.com:443. Check that it can be
+      reached; in a mesh, check that it has a ServiceEntry."}
      502 Bad Gateway, in `)
 
 	assert.Contains(t, end, "✓ All as expected")
@@ -86,7 +86,7 @@ func TestRunOnceFails(t *testing.T) {
 		},
 		"the certificate is another's": {
 			google: googlebookstest.Config{Leaf: googlebookstest.Leaf{Names: []string{"books.example.org"}}},
-			stderr: []string{"scene 1: answer 502", "scene 2: answer 502", "does not prove that it is Google"},
+			stderr: []string{"scene 1: answer 502", "scene 2: answer 502", "is not trusted"},
 			stdout: "sidecar log  GET /books/v1/volumes?q=isbn:0486424618 502", // it verifies, too
 		},
 	}

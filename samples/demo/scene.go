@@ -13,7 +13,7 @@ import (
 const (
 	book = `{"id":0,"author":"William Shakespeare","year":"2002-09-19","type":"paperback","pages":53,` +
 		`"publisher":"Courier Corporation","language":"English","ISBN-10":"0486424618","ISBN-13":"9780486424613"}`
-	noAnswer = `{"error":"nothing answered for www.googleapis.com:443; in a mesh, is there a ServiceEntry for it?"}`
+	noAnswer = `{"error":"no answer from www.googleapis.com:443. Check that it can be reached; in a mesh, check that it has a ServiceEntry."}`
 	query    = "/books/v1/volumes?q=isbn:0486424618"
 
 	// The … stands for what differs from call to call.

@@ -81,7 +81,11 @@ func (s screen) drawing(text string) {
 
 // json writes a JSON object as it came, on as many lines as it needs.
 func (s screen) json(body string) {
-	for i, line := range wrap(strings.SplitAfter(body, ","), width-6) {
+	separator := ","
+	if strings.HasPrefix(body, `{"error"`) {
+		separator = " "
+	}
+	for i, line := range wrap(strings.SplitAfter(body, separator), width-6) {
 		line = s.jsonKey.ReplaceAllStringFunc(line, func(key string) string { return s.paint(cyan, key) })
 		s.line("     %s%s", strings.Repeat(" ", min(i, 1)), line)
 	}

@@ -109,7 +109,7 @@ func (s *stage) open(ctx context.Context, d *door, port string, plainHTTP bool, 
 			3: "9780486264783", 4: "9780307474728", 5: "9784101010137",
 		},
 		Logger:  slog.New(slog.DiscardHandler),
-		Metrics: details.NewMetrics("demo", ""),
+		Metrics: details.NewMetrics("demo"),
 	}))
 
 	return nil

@@ -1,0 +1,298 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"example.com/bookinfo/details"
+	"example.com/bookinfo/googlebooks"
+	"example.com/bookinfo/googlebooks/googlebookstest"
+)
+
+const comedy = `{"id":0,"author":"William Shakespeare","year":"2002-09-19","type":"paperback","pages":53,` +
+	`"publisher":"Courier Corporation","language":"English","ISBN-10":"0486424618","ISBN-13":"9780486424613"}`
+
+const bookRequest = "GET /details/0 HTTP/1.1\r\nHost: details\r\n\r\n"
+
+// clientTimeout is much more than anything here takes, so that a busy machine
+// fails no test, and a fraction of the limits that a test must not wait for.
+const clientTimeout = 10 * time.Second
+
+// asProgram makes the test binary run the program, race detector included, for
+// what only a process has: signals, and an environment that is read once.
+const asProgram = "TEST_AS_DETAILS"
+
+// TestMain fails the package if a goroutine outlives its tests.
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// program is the whole program, running in the test's process.
+type program struct {
+	url    string
+	logs   []map[string]any // the first line; all lines after stop
+	stderr []string         // the same lines as they were written
+	stop   func() int       // ends it as a signal does and returns the exit status
+}
+
+// start runs the program on a free port, with these variables added to the
+// environment.
+func start(tb testing.TB, env map[string]string) *program {
+	tb.Helper()
+	for name, value := range env {
+		tb.Setenv(name, value)
+	}
+	ctx, cancel := context.WithCancel(tb.Context())
+	status := make(chan int, 1)
+	out, in := io.Pipe()
+	go func() {
+		status <- run(ctx, []string{"0"}, io.Discard, in)
+		_ = in.Close()
+	}()
+
+	p := new(program)
+	lines := bufio.NewScanner(out)
+	next := func() bool {
+		if !lines.Scan() {
+			return false
+		}
+		var line map[string]any
+		assert.NoError(tb, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
+		p.logs = append(p.logs, line)
+		p.stderr = append(p.stderr, lines.Text())
+		return true
+	}
+	require.True(tb, next())
+	_, port, err := net.SplitHostPort(p.logs[0]["address"].(string))
+	require.NoError(tb, err)
+	p.url = "http://localhost:" + port
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for next() {
+		}
+	}()
+	p.stop = func() int {
+		http.DefaultClient.CloseIdleConnections() // the program waits for clients to go elsewhere
+		cancel()
+		<-read
+		return <-status
+	}
+	tb.Cleanup(cancel)
+	return p
+}
+
+// requestLines returns the log lines of requests; call it after stop.
+func (p *program) requestLines() []map[string]any {
+	var lines []map[string]any
+	for _, line := range p.logs {
+		if line["msg"] == "request" {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// process is the program as a process of its own.
+type process struct {
+	url    string
+	cmd    *exec.Cmd
+	stderr []string // all lines, after wait
+	read   chan struct{}
+}
+
+// spawn starts the program as a process, with these variables added to the
+// environment.
+func spawn(t *testing.T, env map[string]string) *process {
+	t.Helper()
+	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "0"), read: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), asProgram+"=1")
+	for name, value := range env {
+		p.cmd.Env = append(p.cmd.Env, name+"="+value)
+	}
+	stderr, err := p.cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, p.cmd.Start())
+	lines := bufio.NewScanner(stderr)
+	require.True(t, lines.Scan())
+	p.stderr = append(p.stderr, lines.Text())
+	var line struct{ Address string }
+	require.NoError(t, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
+	_, port, err := net.SplitHostPort(line.Address)
+	require.NoError(t, err)
+	p.url = "http://localhost:" + port
+	go func() {
+		defer close(p.read)
+		for lines.Scan() {
+			p.stderr = append(p.stderr, lines.Text())
+		}
+	}()
+	return p
+}
+
+func (p *process) signal(t *testing.T, s os.Signal) {
+	t.Helper()
+	http.DefaultClient.CloseIdleConnections()
+	require.NoError(t, p.cmd.Process.Signal(s))
+}
+
+// wait returns how the process ended.
+func (p *process) wait() string {
+	<-p.read
+	_ = p.cmd.Wait() // the state says how it ended
+	return p.cmd.ProcessState.String()
+}
+
+// inProcess is a server as the program has it, with other limits.
+type inProcess struct {
+	url string
+	end context.CancelFunc
+	err <-chan error // of server.run, once
+}
+
+// serveWith serves books, after change has set the limits.
+func serveWith(t *testing.T, cfg details.Config, change func(s *server)) *inProcess {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s := newServer(details.New(cfg), slog.New(slog.DiscardHandler))
+	s.moveTimeout = 50 * time.Millisecond
+	change(s)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(ctx, listener) }()
+	t.Cleanup(cancel)
+	return &inProcess{url: "http://" + listener.Addr().String(), end: cancel, err: ended}
+}
+
+// standIn starts the stand-in for Google and returns the environments that lead
+// to it.
+func standIn(tb testing.TB, cfg googlebookstest.Config) (google *googlebookstest.Server, https, plain map[string]string) {
+	tb.Helper()
+	google = googlebookstest.NewServer(cfg)
+	tb.Cleanup(google.Close)
+	ca := filepath.Join(tb.TempDir(), "ca.pem")
+	require.NoError(tb, os.WriteFile(ca, google.CAPEM, 0o600))
+	return google, map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPSAddr, "GOOGLE_BOOKS_CA_FILE": ca},
+		map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPAddr, "DO_NOT_ENCRYPT": "true"}
+}
+
+// hangingUpstream is an upstream that never answers.
+type hangingUpstream struct {
+	addr             string
+	called, canceled chan struct{}
+}
+
+func newHangingUpstream(t *testing.T) *hangingUpstream {
+	t.Helper()
+	h := &hangingUpstream{called: make(chan struct{}, 1), canceled: make(chan struct{}, 1)}
+	signal := func(c chan struct{}) {
+		select {
+		case c <- struct{}{}:
+		default: // a later try: nobody waits to hear of it
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		signal(h.called)
+		<-r.Context().Done()
+		signal(h.canceled)
+	}))
+	t.Cleanup(server.Close)
+	h.addr = server.Listener.Addr().String()
+	return h
+}
+
+// client returns a client that calls it.
+func (h *hangingUpstream) client(t *testing.T) *googlebooks.Client {
+	t.Helper()
+	client, err := googlebooks.New(googlebooks.Config{Host: h.addr, PlainHTTP: true, Timeout: time.Minute})
+	require.NoError(t, err)
+	return client
+}
+
+func get(t *testing.T, url string) (status int, body string) {
+	t.Helper()
+	status, body, err := fetch(t.Context(), url)
+	require.NoError(t, err)
+	return status, body
+}
+
+// fetch is get for goroutines other than the test's.
+func fetch(ctx context.Context, url string) (status int, body string, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return 0, "", err
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	b, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(b), errors.Join(err, res.Body.Close())
+}
+
+// dial opens a TCP connection.
+func dial(t *testing.T, url string) *net.TCPConn {
+	t.Helper()
+	c, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(url, "http://"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	require.NoError(t, c.SetDeadline(time.Now().Add(clientTimeout)))
+	return c.(*net.TCPConn)
+}
+
+// write sends text over a connection.
+func write(t *testing.T, c net.Conn, text string) {
+	t.Helper()
+	_, err := io.WriteString(c, text)
+	require.NoError(t, err)
+}
+
+// response is a response whose body is read.
+type response struct {
+	*http.Response
+
+	body string
+}
+
+func readResponse(t *testing.T, r *bufio.Reader) response {
+	t.Helper()
+	res, err := http.ReadResponse(r, nil)
+	require.NoError(t, err)
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return response{res, string(body)}
+}
+
+// readToEnd reads until the server closes the connection.
+func readToEnd(t *testing.T, r io.Reader) string {
+	t.Helper()
+	text, err := io.ReadAll(r)
+	assert.False(t, isTimeout(err), "the connection stays open")
+	return string(text)
+}
+
+func isTimeout(err error) bool {
+	netErr, ok := errors.AsType[net.Error](err)
+	return ok && netErr.Timeout()
+}

@@ -1,0 +1,255 @@
+package googlebooks_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"example.com/bookinfo/googlebooks"
+	"example.com/bookinfo/googlebooks/googlebookstest"
+)
+
+// connect returns a client that calls www.googleapis.com and reaches the
+// stand-in, over the transport that it would use for Google.
+func connect(t *testing.T, cfg googlebooks.Config, google *googlebookstest.Server) *googlebooks.Client {
+	t.Helper()
+	cfg.RootCAs = x509.NewCertPool()
+	require.True(t, cfg.RootCAs.AppendCertsFromPEM(google.CAPEM))
+	c, err := googlebooks.New(cfg)
+	require.NoError(t, err)
+	transport := c.PooledTransport()
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		standIn := map[string]string{"www.googleapis.com:80": google.HTTPAddr, "www.googleapis.com:443": google.HTTPSAddr}
+		return new(net.Dialer).DialContext(ctx, network, standIn[address])
+	}
+	t.Cleanup(transport.CloseIdleConnections)
+	return c
+}
+
+func TestOnTheWire(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		cfg       googlebooks.Config
+		header    http.Header
+		tls       bool
+		proto     string
+		key       string
+		userAgent string
+		requestID []string
+	}{
+		"HTTPS": {
+			tls:   true,
+			proto: "HTTP/2.0",
+		},
+		"plain HTTP": {
+			cfg:   googlebooks.Config{PlainHTTP: true},
+			proto: "HTTP/1.1",
+		},
+		"default port given": {
+			cfg:   googlebooks.Config{Host: "www.googleapis.com:443"},
+			tls:   true,
+			proto: "HTTP/2.0",
+		},
+		"key and headers": {
+			cfg:       googlebooks.Config{APIKey: "s3cret", UserAgent: "details/1"},
+			header:    http.Header{"X-Request-Id": {"a", "b"}},
+			tls:       true,
+			proto:     "HTTP/2.0",
+			key:       "s3cret",
+			userAgent: "details/1",
+			requestID: []string{"a", "b"},
+		},
+		"user agent of the caller": {
+			cfg:       googlebooks.Config{UserAgent: "details/1"},
+			header:    http.Header{"User-Agent": {"curl/8"}},
+			tls:       true,
+			proto:     "HTTP/2.0",
+			userAgent: "curl/8",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			google := googlebookstest.NewServer(googlebookstest.Config{})
+			defer google.Close()
+			v, err := connect(t, tc.cfg, google).Volume(t.Context(), "0486424618", tc.header)
+			require.NoError(t, err)
+			assert.Equal(t, int64(53), *v.PageCount)
+
+			requests := google.Requests()
+			require.Len(t, requests, 1)
+			r := requests[0]
+			assert.Equal(t, http.MethodGet, r.Method)
+			assert.Equal(t, "/books/v1/volumes?q=isbn:0486424618", r.RequestURI, "a plain colon, nothing else")
+			assert.Equal(t, "www.googleapis.com", r.Host, "no port")
+			assert.Equal(t, tc.tls, r.TLS)
+			assert.Equal(t, tc.proto, r.Proto)
+			assert.Equal(t, tc.key, r.Header.Get("X-Goog-Api-Key"))
+			assert.Equal(t, tc.userAgent, r.Header.Get("User-Agent"))
+			assert.Equal(t, tc.requestID, r.Header["X-Request-Id"])
+			assert.Empty(t, r.Header["Accept-Encoding"], "no gzip")
+			if tc.tls {
+				assert.Equal(t, "www.googleapis.com", r.ServerName)
+			}
+		})
+	}
+}
+
+func TestIdleConnectionsAreClosedAfterASecond(t *testing.T) {
+	t.Parallel()
+	google := googlebookstest.NewServer(googlebookstest.Config{})
+	defer google.Close()
+	c := connect(t, googlebooks.Config{PlainHTTP: true, Timeout: 9 * time.Second}, google)
+	_, err := c.Volume(t.Context(), "0486424618", nil)
+	require.NoError(t, err)
+	time.Sleep(googlebooks.IdleTimeout + 300*time.Millisecond)
+	_, err = c.Volume(t.Context(), "0486424618", nil)
+	require.NoError(t, err)
+	requests := google.Requests()
+	require.Len(t, requests, 2)
+	assert.NotEqual(t, requests[0].RemoteAddr, requests[1].RemoteAddr)
+}
+
+// callAtOnce makes so many lookups at once.
+func callAtOnce(t *testing.T, c *googlebooks.Client, callers int) {
+	t.Helper()
+	var all sync.WaitGroup
+	for range callers {
+		all.Go(func() {
+			_, err := c.Volume(t.Context(), "0486424618", nil)
+			assert.NoError(t, err)
+		})
+	}
+	all.Wait()
+}
+
+// TestColdBurst makes many calls before there is a connection: they share
+// handshakes.
+func TestColdBurst(t *testing.T) {
+	t.Parallel()
+	google := googlebookstest.NewServer(googlebookstest.Config{})
+	defer google.Close()
+	c := connect(t, googlebooks.Config{Timeout: 30 * time.Second}, google)
+	transport := c.PooledTransport()
+	var dials atomic.Int64
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return dial(ctx, network, address)
+	}
+	callAtOnce(t, c, 4*googlebooks.MaxTLSPerHost)
+	// A dial that is no longer needed makes room for another, so there may be a few more.
+	assert.Less(t, dials.Load(), int64(2*googlebooks.MaxTLSPerHost))
+}
+
+// TestPlainHTTPKeepsItsConnections makes more calls at once than net/http keeps
+// connections for by default, and then the same again one by one.
+func TestPlainHTTPKeepsItsConnections(t *testing.T) {
+	t.Parallel()
+	const callers = 32
+	google := googlebookstest.NewServer(googlebookstest.Config{})
+	defer google.Close()
+	c := connect(t, googlebooks.Config{PlainHTTP: true, Timeout: 30 * time.Second}, google)
+	c.PooledTransport().IdleConnTimeout = time.Minute
+	var ready sync.WaitGroup // all callers have a connection of their own before one of them calls
+	ready.Add(callers)
+	dial := c.PooledTransport().DialContext
+	var dials atomic.Int64
+	c.PooledTransport().DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if dials.Add(1) <= callers {
+			ready.Done()
+			ready.Wait()
+		}
+		return conn, err
+	}
+	callAtOnce(t, c, callers)
+	before := dials.Load()
+	callAtOnce(t, c, callers)
+	assert.Less(t, dials.Load()-before, int64(callers/2), "the second round uses the connections of the first")
+}
+
+func TestResponseHeaderIsBounded(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Long", strings.Repeat("a", 2*googlebooks.MaxHeader))
+	}))
+	defer server.Close()
+	c, err := googlebooks.New(googlebooks.Config{Host: server.Listener.Addr().String(), PlainHTTP: true, Timeout: 9 * time.Second})
+	require.NoError(t, err)
+	_, err = c.Volume(t.Context(), "0486424618", nil)
+	e, ok := errors.AsType[*googlebooks.Error](err)
+	require.True(t, ok)
+	assert.Equal(t, googlebooks.ReasonNoAnswer, e.Reason)
+	assert.ErrorContains(t, e.Err, "header")
+}
+
+// silencer is a connection that can fall silent: nothing fails, but nothing
+// comes or goes any more, as when a NAT forgets it.
+type silencer struct {
+	net.Conn
+
+	silent *atomic.Bool
+}
+
+func (s silencer) Write(p []byte) (int, error) {
+	if s.silent.Load() {
+		return len(p), nil
+	}
+	return s.Conn.Write(p)
+}
+
+func (s silencer) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if s.silent.Load() && err == nil {
+		return s.Read(p)
+	}
+	return n, err
+}
+
+// TestHungConnectionIsDropped silences an HTTP/2 connection. The transport's
+// pings drop it; otherwise it would stay in the pool and fail the first try of
+// every lookup.
+func TestHungConnectionIsDropped(t *testing.T) {
+	t.Parallel()
+	google := googlebookstest.NewServer(googlebookstest.Config{})
+	defer google.Close()
+	c := connect(t, googlebooks.Config{Timeout: 6 * time.Second}, google)
+	transport := c.PooledTransport()
+	var silent atomic.Bool
+	dial := transport.DialContext
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil || len(google.Requests()) > 0 {
+			return conn, err
+		}
+		return silencer{conn, &silent}, nil
+	}
+
+	_, err := c.Volume(t.Context(), "0486424618", nil)
+	require.NoError(t, err)
+	silent.Store(true)
+	for range 3 {
+		_, err = c.Volume(t.Context(), "0486424618", nil)
+		require.NoError(t, err)
+	}
+	failed := 0
+	ctx := googlebooks.WithTrace(t.Context(), &googlebooks.Trace{Tried: func(x googlebooks.Try) {
+		if x.StatusCode != http.StatusOK {
+			failed++
+		}
+	}})
+	_, err = c.Volume(ctx, "0486424618", nil)
+	require.NoError(t, err)
+	assert.Zero(t, failed, "the dead connection is gone")
+}
