@@ -211,15 +211,15 @@ func TestDocumentsMistakes(t *testing.T) {
 
 	known := knownObjects(t)
 	tests := map[string]string{
-		"kubectl delete serviceentry googleapi":                                     "there is no serviceentry googleapi",
-		"kubectl delete serviceentry googleapis -n istio-system":                    "there is no serviceentry istio-system/googleapis",
-		"echo ok && kubectl get virtualservices.networking.istio.io/details2":       "there is no virtualservice details2",
-		"kubectl exec deployment/ratings-v2 -- curl details":                        "there is no deployment ratings-v2",
-		"kubectl rollout status \\\n  deployment/detail-v2 --timeout=1s | cat":      "there is no deployment detail-v2",
-		"kubectl create secret generic google-book --from-file=a":                   "there is no secret google-book",
-		"kubectl delete serviceentry googleapis; kubectl get pods # all":            "",
+		"kubectl delete serviceentry googleapi":                                        "there is no serviceentry googleapi",
+		"kubectl delete serviceentry googleapis -n istio-system":                       "there is no serviceentry istio-system/googleapis",
+		"echo ok && kubectl get virtualservices.networking.istio.io/details2":          "there is no virtualservice details2",
+		"kubectl exec deployment/ratings-v2 -- curl details":                           "there is no deployment ratings-v2",
+		"kubectl rollout status \\\n  deployment/detail-v2 --timeout=1s | cat":         "there is no deployment detail-v2",
+		"kubectl create secret generic google-book --from-file=a":                      "there is no secret google-book",
+		"kubectl delete serviceentry googleapis; kubectl get pods # all":               "",
 		"kubectl logs -n bookinfo-egress deployment/waypoint -c 'istio | proxy'":       "",
-		"kubectl set env --local -f - A=b -o yaml | kubectl apply -f -":             "",
+		"kubectl set env --local -f - A=b -o yaml | kubectl apply -f -":                "",
 		"kubectl wait -n bookinfo-egress gateways.gateway.networking.k8s.io/waypoint":  "",
 		"kubectl wait -n bookinfo-egress gateways.gateway.networking.k8s.io/waypoints": "there is no gateway bookinfo-egress/waypoints",
 	}
