@@ -47,8 +47,8 @@ func certs(args []string, stdout io.Writer) error {
 			return err
 		}
 	}
-	fmt.Fprintf(stdout, `Wrote ca.pem, tls.crt and tls.key to %[1]s, valid for a year. For Kubernetes, after applying
-deploy/offline/emulator:
+	fmt.Fprintf(stdout, `Wrote ca.pem, tls.crt and tls.key to %[1]s, valid for a year.
+For Kubernetes, after applying deploy/offline/emulator:
   kubectl create secret tls books-emulator-tls -n books-emulator --cert=%[1]s/tls.crt --key=%[1]s/tls.key
   kubectl create configmap books-emulator-ca --from-file=%[1]s/ca.pem
 `, dir)
