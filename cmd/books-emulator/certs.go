@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -11,41 +10,26 @@ import (
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
-// certs is the subcommand that makes the files for a Kubernetes Secret and a
-// ConfigMap. It does not keep the CA's key, so the CA can sign nothing else.
-func certs(args []string, stdout io.Writer) error {
-	flags := flag.NewFlagSet("certs", flag.ContinueOnError)
-	out := flags.String("out", "", "")
-	if err := parse(flags, args); err != nil {
-		return err
-	}
-	if *out == "" {
-		return usageErrorf("missing --out DIR, the folder for ca.pem, tls.crt and tls.key")
-	}
-	dir := filepath.Clean(*out)
-
-	ca, err := googlebookstest.NewCA()
+// certs writes the files for a Kubernetes Secret and a ConfigMap to a new
+// folder, so that it overwrites nothing.
+func certs(dir string, stdout io.Writer) error {
+	certPEM, keyPEM, caPEM, err := googlebookstest.NewCertificate(googlebookstest.Leaf{})
 	if err != nil {
 		return err
 	}
-	certPEM, keyPEM, err := ca.Issue(googlebookstest.Leaf{})
-	if err != nil {
+	dir = filepath.Clean(dir)
+	if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
 		return err
 	}
-	files := map[string][]byte{"ca.pem": ca.PEM, "tls.crt": certPEM, "tls.key": keyPEM}
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+	if err := os.Mkdir(dir, 0o750); err != nil {
 		return err
 	}
-	// All three or none: they belong together.
-	for name := range files {
-		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s already exists", filepath.Join(dir, name))
-		}
-	}
-	for name, data := range files {
-		if err := create(filepath.Join(dir, name), data); err != nil {
-			return err
-		}
+	if err := errors.Join(
+		os.WriteFile(filepath.Join(dir, "ca.pem"), caPEM, 0o600),
+		os.WriteFile(filepath.Join(dir, "tls.crt"), certPEM, 0o600),
+		os.WriteFile(filepath.Join(dir, "tls.key"), keyPEM, 0o600),
+	); err != nil {
+		return err
 	}
 	fmt.Fprintf(stdout, `Wrote ca.pem, tls.crt and tls.key to %[1]s, valid for a year.
 For Kubernetes, after applying deploy/offline/emulator:
@@ -53,18 +37,4 @@ For Kubernetes, after applying deploy/offline/emulator:
   kubectl create configmap books-emulator-ca --from-file=%[1]s/ca.pem
 `, dir)
 	return nil
-}
-
-// create writes a new file. It follows no link and overwrites nothing.
-func create(path string, data []byte) error {
-	mode := os.FileMode(0o644)
-	if filepath.Ext(path) == ".key" {
-		mode = 0o600
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	return errors.Join(err, file.Close())
 }

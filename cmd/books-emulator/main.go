@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -41,43 +40,34 @@ func main() {
 
 // run runs the program until ctx is done and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	var err error
-	if len(args) > 0 && args[0] == "certs" {
-		err = certs(args[1:], stdout)
-	} else {
-		err = serve(ctx, args, stdout, stderr)
-	}
+	cfg, err := readConfig(args, stdout)
 	switch {
-	case err == nil:
-		return exitOK
 	case errors.Is(err, flag.ErrHelp):
-		usage(stdout)
 		return exitOK
-	case errors.Is(err, errVersion):
+	case err != nil:
+		fmt.Fprintf(stderr, "books-emulator: %v; see --help\n", err)
+		return exitUsage
+	case cfg.version:
 		fmt.Fprintf(stdout, "books-emulator %s, %s\n", buildinfo.Version(), runtime.Version())
 		return exitOK
+	case cfg.certsOut != "":
+		err = certs(cfg.certsOut, stdout)
+	default:
+		cfg.Log, cfg.ErrorLog = log.New(stdout, "", 0), log.New(stderr, "books-emulator: ", 0)
+		err = serve(ctx, cfg, stdout)
 	}
-	fmt.Fprintf(stderr, "books-emulator: %v\n", err)
-	if _, ok := errors.AsType[*usageError](err); ok {
-		return exitUsage
+	if err != nil {
+		fmt.Fprintf(stderr, "books-emulator: %v\n", err)
+		return exitFailure
 	}
-	return exitFailure
+	return exitOK
 }
 
 // serve answers requests until ctx is done.
-func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	cfg, err := readConfig(args)
-	if err != nil {
-		return err
-	}
-	cfg.Log = log.New(stdout, "", 0)
-	cfg.ErrorLog = log.New(probeFilter{stderr}, "books-emulator: ", 0)
+func serve(ctx context.Context, cfg config, stdout io.Writer) error {
 	server, err := googlebookstest.Start(cfg.Config) //nolint:contextcheck // it ends with Shutdown
-	if _, ok := errors.AsType[*net.OpError](err); ok {
-		return fmt.Errorf("%w; choose another address with --http or --https", err)
-	}
 	if err != nil {
-		return usageErrorf("--fail: %v; see --help", err)
+		return fmt.Errorf("%w; choose another address with --http or --https", err)
 	}
 	defer server.Close()
 	// Only now: a second emulator, which cannot listen, must not overwrite the CA
@@ -98,42 +88,30 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // greet says where the emulator listens and how to point details at it.
 func greet(w io.Writer, cfg config, server *googlebookstest.Server) {
-	plain, encrypted := reachable(cfg.HTTPAddr, server.HTTPAddr), reachable(cfg.HTTPSAddr, server.HTTPSAddr)
+	plain, encrypted := localhost(server.HTTPAddr), localhost(server.HTTPSAddr)
 	fmt.Fprintf(w, "A stand-in for Google Books: https://%s and http://%s\nTo point details at it:\n", encrypted, plain)
 	key := ""
 	if cfg.RequireKey {
 		key = "GOOGLE_BOOKS_API_KEY=any "
 	}
-	switch {
-	case cfg.caOut != "":
-		fmt.Fprintf(w, "  %sGOOGLE_BOOKS_HOST=%s GOOGLE_BOOKS_CA_FILE=%s go run ./cmd/details\n", key, encrypted, cfg.caOut)
-	case cfg.Certificate != nil:
-		fmt.Fprintf(w, "  %sGOOGLE_BOOKS_HOST=%s GOOGLE_BOOKS_CA_FILE=<its CA> go run ./cmd/details\n", key, encrypted)
-	default:
+	ca := cfg.caOut
+	if cfg.Certificate != nil {
+		ca = "<its CA>"
+	}
+	if ca == "" {
 		fmt.Fprintln(w, "  over TLS: start again with --ca-out ca.pem, which details must trust")
+	} else {
+		fmt.Fprintf(w, "  %sGOOGLE_BOOKS_HOST=%s GOOGLE_BOOKS_CA_FILE=%s go run ./cmd/details\n", key, encrypted, ca)
 	}
 	fmt.Fprintf(w, "  %sDO_NOT_ENCRYPT=true GOOGLE_BOOKS_HOST=%s go run ./cmd/details\n", key, plain)
 }
 
-// reachable returns the host of the address that was requested, with the port
-// that the server got. For all addresses it returns localhost, which is in the
-// certificate.
-func reachable(requested, actual string) string {
-	host, _, _ := net.SplitHostPort(requested) // valid: the server listens there
-	_, port, _ := net.SplitHostPort(actual)
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+// localhost returns addr, with the name that is in the certificate in place of
+// the address of the loopback interface or of all interfaces.
+func localhost(addr string) string {
+	host, port, _ := net.SplitHostPort(addr) // a listener's address is valid
+	if ip := net.ParseIP(host); ip.IsLoopback() || ip.IsUnspecified() {
 		host = "localhost"
 	}
 	return net.JoinHostPort(host, port)
-}
-
-// probeFilter drops the error of a TLS connection that ends before its
-// handshake, as the probe of a port does.
-type probeFilter struct{ io.Writer }
-
-func (f probeFilter) Write(line []byte) (int, error) {
-	if bytes.Contains(line, []byte("TLS handshake error")) && bytes.HasSuffix(line, []byte(": EOF\n")) {
-		return len(line), nil
-	}
-	return f.Writer.Write(line)
 }

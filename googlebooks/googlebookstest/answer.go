@@ -16,7 +16,8 @@ import (
 var samples embed.FS
 
 // googleErrors are Google's errors by the name of their fault. Those that begin
-// with errors are in the envelope from before 2020, which still occurs.
+// with "errors" are in the envelope from before 2020, which still occurs.
+// "400-mesh-headers" is the stand-in's own.
 //
 //go:embed errors.json
 var googleErrors []byte
@@ -79,32 +80,15 @@ func errorAnswer(fault string) answer {
 		Errors []struct{ Reason string }
 	}
 	unmarshal(all[fault], &envelope)
-	indent := "  "
-	if strings.HasPrefix(strings.TrimLeft(string(all[fault]), "{ \n"), `"errors"`) {
-		indent = " " // the old envelope
-	}
-	var body bytes.Buffer
-	_ = json.Indent(&body, fmt.Appendf(nil, `{"error":%s}`, all[fault]), "", indent) // valid: unmarshal has read it
-	body.WriteByte('\n')
-	a := jsonAnswer(envelope.Code, body.Bytes())
+	a := jsonAnswer(envelope.Code, fmt.Appendf(nil, "{\n  \"error\": %s\n}\n", all[fault]))
 	a.reason = envelope.Errors[0].Reason
 	return a
 }
 
-// invalidMaxResults returns Google's error for that value instead of 100.
-func invalidMaxResults(value string) answer {
-	a := errorAnswer("400-invalid-parameter")
-	quoted, _ := json.Marshal(value) //nolint:errchkjson // a string cannot fail
-	a.body = bytes.ReplaceAll(a.body, []byte("'100'"), fmt.Appendf(nil, "'%s'", quoted[1:len(quoted)-1]))
-	return a
-}
-
-// meshHeadersRefused is an error in Google's shape that Google does not know.
-func meshHeadersRefused(names []string) answer {
-	a := errorAnswer("400-required")
-	a.body = bytes.ReplaceAll(a.body, []byte("Required parameter: q"),
-		[]byte("Refused: headers about the caller's cluster: "+strings.Join(names, ", ")))
-	a.body = bytes.Replace(a.body, []byte(`"required"`), []byte(`"badRequest"`), 1)
+// replace replaces a text in the body, and escapes the new one for JSON.
+func (a answer) replace(placeholder, text string) answer {
+	quoted, _ := json.Marshal(text) //nolint:errchkjson // a string cannot fail
+	a.body = bytes.ReplaceAll(a.body, []byte(placeholder), quoted[1:len(quoted)-1])
 	return a
 }
 

@@ -1,94 +1,57 @@
 package googlebookstest
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"net"
 	"time"
 )
 
-const (
-	// validity is a year: longer certificates are refused by some platforms.
-	validity = 365 * 24 * time.Hour
-	// clockSkew makes a certificate valid for clocks that are behind.
-	clockSkew = time.Hour
-)
-
-// CA is a certificate authority for tests: its key is nowhere but in memory. It is valid for a year.
-type CA struct {
-	PEM []byte // its certificate, for the clients that shall trust it
-
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-// Leaf describes a server's certificate. The zero value is a good one for a stand-in of Google Books.
+// Leaf describes a server's certificate. The zero value is a valid one for
+// Google's name.
 type Leaf struct {
-	// Names are its host names and IP addresses. None: www.googleapis.com, localhost, 127.0.0.1 and ::1.
+	// Names are its host names and IP addresses. If empty: www.googleapis.com,
+	// localhost, 127.0.0.1 and ::1.
 	Names []string
-	// NotBefore and NotAfter are the bounds of its validity (RFC 5280 section 4.1.2.5). Zero: from an hour ago, or an
-	// hour before NotAfter if that is earlier, to the CA's end.
+	// NotBefore and NotAfter are the bounds of its validity. If zero: an hour ago,
+	// because a client's clock may be behind, and a year from now, because some
+	// platforms refuse longer certificates.
 	NotBefore, NotAfter time.Time
 }
 
-// NewCA makes a certificate authority with a new ECDSA P-256 key.
-func NewCA() (*CA, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("CA key: %w", err)
-	}
+// NewCertificate returns a server's certificate, its private key and the
+// certificate of the new CA that issued it, all in PEM. Nobody keeps the CA's
+// key, so the CA can sign nothing else.
+func NewCertificate(leaf Leaf) (certPEM, keyPEM, caPEM []byte, err error) {
 	now := time.Now()
-	template := &x509.Certificate{
+	ca, err := sign(&x509.Certificate{
 		Subject:               pkix.Name{CommonName: "books-emulator throwaway CA"},
-		NotBefore:             now.Add(-clockSkew),
-		NotAfter:              now.Add(validity),
+		NotBefore:             now.Add(-time.Hour),
+		NotAfter:              now.AddDate(1, 0, 0),
 		IsCA:                  true,
 		MaxPathLenZero:        true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	}, nil)
 	if err != nil {
-		return nil, fmt.Errorf("CA certificate: %w", err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, fmt.Errorf("CA certificate: %w", err)
-	}
-
-	return &CA{PEM: pemBlock("CERTIFICATE", der), cert: cert, key: key}, nil
-}
-
-// Issue signs a server's certificate for a new ECDSA P-256 key and returns both in PEM, as tls.X509KeyPair takes them.
-func (ca *CA) Issue(leaf Leaf) (certPEM, keyPEM []byte, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, fmt.Errorf("key: %w", err)
-	}
-	if len(leaf.Names) == 0 {
-		leaf.Names = []string{"www.googleapis.com", "localhost", "127.0.0.1", "::1"}
-	}
-	if leaf.NotAfter.IsZero() {
-		leaf.NotAfter = ca.cert.NotAfter
-	}
-	if leaf.NotBefore.IsZero() {
-		leaf.NotBefore = time.Now().Add(-clockSkew)
-		if !leaf.NotBefore.Before(leaf.NotAfter) {
-			leaf.NotBefore = leaf.NotAfter.Add(-clockSkew)
-		}
+		return nil, nil, nil, err
 	}
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "books-emulator"},
-		NotBefore:             leaf.NotBefore,
-		NotAfter:              leaf.NotAfter,
+		NotBefore:             cmp.Or(leaf.NotBefore, ca.Leaf.NotBefore),
+		NotAfter:              cmp.Or(leaf.NotAfter, ca.Leaf.NotAfter),
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	if len(leaf.Names) == 0 {
+		leaf.Names = []string{"www.googleapis.com", "localhost", "127.0.0.1", "::1"}
 	}
 	for _, name := range leaf.Names {
 		if ip := net.ParseIP(name); ip != nil {
@@ -97,16 +60,29 @@ func (ca *CA) Issue(leaf Leaf) (certPEM, keyPEM []byte, err error) {
 			template.DNSNames = append(template.DNSNames, name)
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
+	cert, err := sign(template, ca)
 	if err != nil {
-		return nil, nil, fmt.Errorf("certificate: %w", err)
+		return nil, nil, nil, err
 	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("key: %w", err)
-	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	return pemBlock("CERTIFICATE", cert.Leaf.Raw), pemBlock("PRIVATE KEY", keyDER), pemBlock("CERTIFICATE", ca.Leaf.Raw), err
+}
 
-	return pemBlock("CERTIFICATE", der), pemBlock("PRIVATE KEY", keyDER), nil
+// sign returns a certificate for a new key. If issuer is nil, it is self-signed.
+func sign(template *x509.Certificate, issuer *tls.Certificate) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	if issuer == nil {
+		issuer = &tls.Certificate{Leaf: template, PrivateKey: key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, issuer.Leaf, key.Public(), issuer.PrivateKey)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	return &tls.Certificate{Leaf: cert, PrivateKey: key}, err
 }
 
 func pemBlock(blockType string, der []byte) []byte {

@@ -13,20 +13,6 @@ import (
 )
 
 const (
-	noFault = "ok"
-
-	// deepNesting is ten times deeper than encoding/json goes.
-	deepNesting = 100_000
-	// bigSize is ten times what a client should read.
-	bigSize = 10 << 20
-	// pieces is the number of pieces of a slow body.
-	pieces = 20
-	// rawTimeout bounds a fault that writes to the raw connection.
-	rawTimeout = 10 * time.Second
-	// beforeReset is time for the client to read what was sent: a reset discards
-	// what it has not read.
-	beforeReset = 50 * time.Millisecond
-
 	// upstreamError begins Envoy's answer for an upstream that it cannot reach.
 	upstreamError = "upstream connect error or disconnect/reset before headers. reset reason: "
 	// connectionFailure is the whole answer since Envoy 1.38.1. Before, the reason
@@ -55,7 +41,7 @@ type Fault struct {
 // Faults lists every fault, and "ok" for none.
 func Faults() []Fault {
 	return []Fault{
-		book(noFault, "no fault: the book", (*exchange).good),
+		book("ok", "no fault: the book", (*exchange).good),
 
 		google("400-required", "no q"),
 		google("400-query-required", "q is empty"),
@@ -100,19 +86,24 @@ func Faults() []Fault {
 			e.ok.body = []byte("<!DOCTYPE html>\n<title>Log in</title>\n<p>Log in to this network.\n")
 			e.good()
 		}),
-		unusable("empty", "an empty body", (*exchange).empty),
+		unusable("empty", "an empty body", func(e *exchange) {
+			e.ok.body = nil
+			e.setContentLength(0)
+			e.good()
+		}),
 		unusable("wrong-content-length", "Content-Length of half the body", (*exchange).wrongContentLength),
 		unusable("trailing-rubbish", "the book, then rubbish", func(e *exchange) {
 			e.good()
 			send(e.w, []byte("}rubbish"))
 		}),
 		unusable("deep-nesting", "the book and 100,000 nested arrays", insert(
-			`"nested": `+strings.Repeat("[", deepNesting)+strings.Repeat("]", deepNesting))),
+			`"nested": `+strings.Repeat("[", 100_000)+strings.Repeat("]", 100_000))),
 		unusable("10-mb", "the book and 10 MiB of padding", (*exchange).tenMegabytes),
 		unusable("invalid-utf-8", "the book and a string not in UTF-8", insert("\"bytes\": \"\xff\xfe\"")),
 		unusable("lone-surrogate", `the book and a string of \ud800 alone`, insert(`"lone": "\ud800"`)),
 		book("duplicate-keys", "the book; before it, no items", insert(`"totalItems": 0, "items": []`)),
-		book("another-volume-odd-field", `the book, then one of "pageCount": 80.0`, (*exchange).oddVolume),
+		book("another-volume-odd-field", `the book, then one of "pageCount": 80.0`, edit(
+			"\n  ]\n}", `, {"volumeInfo": {"title": "Odd", "pageCount": 80.0}}`+"\n  ]\n}")),
 		book("early-hints", "after a 103 (RFC 8297)", (*exchange).earlyHints),
 
 		brokenOff("cut", "half the body, in spite of Content-Length", (*exchange).cut),
@@ -182,7 +173,21 @@ func brokenOff(name, doc string, serve func(*exchange)) Fault {
 	return Fault{Name: name, Doc: "200, " + doc, Status: http.StatusOK, BrokenOff: true, serve: serve}
 }
 
-func unknownFaultError(name string) error { return fmt.Errorf("unknown fault %q", name) }
+// findFaults returns the faults of those names.
+func findFaults(names ...string) ([]Fault, error) {
+	byName := make(map[string]Fault)
+	for _, fault := range Faults() {
+		byName[fault.Name] = fault
+	}
+	found := make([]Fault, len(names))
+	for i, name := range names {
+		var ok bool
+		if found[i], ok = byName[name]; !ok {
+			return nil, fmt.Errorf("unknown fault %q", name)
+		}
+	}
+	return found, nil
+}
 
 // exchange is one request and its good answer, for a fault to spoil.
 type exchange struct {
@@ -194,71 +199,59 @@ type exchange struct {
 
 func (e *exchange) good() { e.ok.write(e.w) }
 
-// insert puts members before all others of the good answer.
-func insert(members string) func(*exchange) {
+// edit replaces the first occurrence of a text in the good answer.
+func edit(old, replacement string) func(*exchange) {
 	return func(e *exchange) {
-		e.ok.body = bytes.Replace(e.ok.body, []byte("{"), []byte("{"+members+","), 1)
+		e.ok.body = bytes.Replace(e.ok.body, []byte(old), []byte(replacement), 1)
 		e.good()
 	}
 }
+
+// insert puts members before all others of the good answer.
+func insert(members string) func(*exchange) { return edit("{", "{"+members+",") }
 
 // tenMegabytes sends the padding in pieces, so that it takes no memory.
 func (e *exchange) tenMegabytes() {
 	e.ok.begin(e.w)
 	send(e.w, []byte(`{"padding": "`))
 	piece := bytes.Repeat([]byte("x"), 32<<10)
-	for range bigSize / len(piece) {
+	for range 10 << 20 / len(piece) {
 		send(e.w, piece)
 	}
 	send(e.w, append([]byte(`",`), bytes.TrimPrefix(e.ok.body, []byte("{"))...))
 }
 
-// oddVolume adds a volume with a number that is no integer in JSON.
-func (e *exchange) oddVolume() {
-	if end := bytes.LastIndexByte(e.ok.body, ']'); end >= 0 {
-		odd := `, {"volumeInfo": {"title": "Odd", "pageCount": 80.0}}`
-		e.ok.body = append(append(bytes.Clone(e.ok.body[:end]), odd...), e.ok.body[end:]...)
-	}
-	e.good()
-}
+func (e *exchange) setContentLength(n int) { e.w.Header().Set("Content-Length", strconv.Itoa(n)) }
 
-func (e *exchange) half() []byte { return e.ok.body[:len(e.ok.body)/2] }
-
-func (e *exchange) empty() {
-	e.w.Header().Set("Content-Length", "0")
+// sendHalf sends the first half of the body and returns the rest.
+func (e *exchange) sendHalf() []byte {
+	half := len(e.ok.body) / 2
 	e.ok.begin(e.w)
+	send(e.w, e.ok.body[:half])
+	flush(e.w)
+	return e.ok.body[half:]
 }
 
 func (e *exchange) cut() {
-	e.w.Header().Set("Content-Length", strconv.Itoa(len(e.ok.body)))
+	e.setContentLength(len(e.ok.body))
 	e.cutChunked()
 }
 
 func (e *exchange) cutChunked() {
-	e.ok.begin(e.w)
-	send(e.w, e.half())
-	flush(e.w)
+	e.sendHalf()
 	panic(http.ErrAbortHandler)
 }
 
-// wrongContentLength takes the raw connection: net/http sends no more bytes than
-// announced. Over HTTP/2 it sends half the body.
+// wrongContentLength sends the rest over the raw connection: net/http sends no
+// more bytes than announced. Over HTTP/2 it sends half the body.
 func (e *exchange) wrongContentLength() {
-	if e.r.ProtoMajor > 1 {
-		e.ok.body = e.half()
-		e.w.Header().Set("Content-Length", strconv.Itoa(len(e.ok.body)))
-		e.good()
-		return
+	e.setContentLength(len(e.ok.body) / 2)
+	rest := e.sendHalf()
+	if e.r.ProtoMajor == 1 {
+		conn := e.hijack()
+		send(conn, rest)
+		end(conn)
 	}
-	conn := e.hijack()
-	defer end(conn)
-	send(conn, e.raw(len(e.half()), e.ok.body))
-}
-
-// raw returns the good answer in HTTP/1.1, with that Content-Length.
-func (e *exchange) raw(length int, body []byte) []byte {
-	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
-		e.ok.status, http.StatusText(e.ok.status), e.ok.contentType, length, body)
 }
 
 // redirect names a host that cannot exist: RFC 2606 reserves .invalid.
@@ -277,13 +270,12 @@ func (e *exchange) close() { end(e.hijack()) }
 
 func (e *exchange) reset() { reset(e.hijack()) }
 
+// resetBody gives the client time to read: a reset discards what it has not read.
 func (e *exchange) resetBody() {
-	if e.r.ProtoMajor > 1 {
-		e.cutChunked()
-	}
+	e.setContentLength(len(e.ok.body))
+	e.sendHalf()
 	conn := e.hijack()
-	send(conn, e.raw(len(e.ok.body), e.half()))
-	time.Sleep(beforeReset)
+	time.Sleep(50 * time.Millisecond)
 	reset(conn)
 }
 
@@ -294,6 +286,7 @@ func (e *exchange) slowHeaders() {
 
 func (e *exchange) slowBody() {
 	e.ok.begin(e.w)
+	const pieces = 20
 	size := len(e.ok.body)
 	for i := range pieces {
 		send(e.w, e.ok.body[size*i/pieces:size*(i+1)/pieces])
@@ -309,8 +302,8 @@ func (e *exchange) hang() {
 
 func (e *exchange) notHTTP() {
 	conn := e.hijack()
-	defer end(conn)
 	send(conn, []byte("SSH-2.0-OpenSSH_9.9\r\n"))
+	end(conn)
 }
 
 // wait waits, and ends the request if the client hangs up or the server closes.
@@ -332,7 +325,6 @@ func (e *exchange) hijack() net.Conn {
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	_ = conn.SetDeadline(time.Now().Add(rawTimeout)) // fails if the connection has ended: so will a write
 	return conn
 }
 

@@ -35,21 +35,16 @@ type Request struct {
 // Script sets the faults of the next requests, one each; "ok" is no fault. After
 // them, requests succeed again. It panics on a name that Faults does not list.
 func (s *Server) Script(names ...string) {
-	script := make([]Fault, 0, len(names))
-	for _, name := range names {
-		fault, ok := s.faults[name]
-		if !ok {
-			panic(unknownFaultError(name))
-		}
-		script = append(script, fault)
+	script, err := findFaults(names...)
+	if err != nil {
+		panic(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.script = script
 }
 
-// Requests returns the requests received, oldest first: the last 1000 of a
-// server that NewServer started, none of any other.
+// Requests returns the last 1000 requests received, oldest first.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,12 +72,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) accept(r *http.Request) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.recording {
-		if len(s.requests) == maxRequests {
-			s.requests = s.requests[1:]
-		}
-		s.requests = append(s.requests, newRequest(r))
+	if len(s.requests) == maxRequests {
+		s.requests = s.requests[1:]
 	}
+	s.requests = append(s.requests, newRequest(r))
 	if len(s.script) > 0 {
 		fault := s.script[0]
 		s.script = s.script[1:]
@@ -91,11 +84,11 @@ func (s *Server) accept(r *http.Request) Fault {
 	roll := rand.Float64() * 100 //nolint:gosec // chance, not a secret
 	for _, share := range s.cfg.Shares {
 		if roll < share.Percent {
-			return s.faults[share.Fault]
+			return share.Fault
 		}
 		roll -= share.Percent
 	}
-	return s.faults[noFault]
+	return Fault{serve: (*exchange).good}
 }
 
 func newRequest(r *http.Request) Request {
@@ -123,7 +116,7 @@ func (s *Server) answer(r *http.Request) answer {
 	}
 	field, isbn, _ := strings.Cut(query.Get("q"), ":")
 	if names := meshHeaders(r.Header); s.cfg.RefuseMeshHeaders && len(names) > 0 {
-		return meshHeadersRefused(names)
+		return errorAnswer("400-mesh-headers").replace("NAMES", strings.Join(names, ", "))
 	}
 	switch {
 	case r.Method != http.MethodGet || r.URL.Path != volumesPath:
@@ -141,7 +134,7 @@ func (s *Server) answer(r *http.Request) answer {
 	}
 	if value := query.Get("maxResults"); value != "" {
 		if n, err := strconv.Atoi(value); err != nil || n < 0 || n > maxResults {
-			return invalidMaxResults(value)
+			return errorAnswer("400-invalid-parameter").replace("'100'", "'"+value+"'")
 		}
 	}
 	// Google accepts the name of the field in any case, and hyphens.

@@ -49,10 +49,6 @@ func TestAnswersAsGoogleDoes(t *testing.T) {
 			target: volumesPath + "?q=isbn:9789999999991",
 			want:   none,
 		},
-		"other query": {
-			target: volumesPath + "?q=0486424618",
-			want:   none,
-		},
 		"no q": {
 			target: volumesPath,
 			status: 400,
@@ -92,12 +88,6 @@ func TestAnswersAsGoogleDoes(t *testing.T) {
 			status: 429,
 			want:   `"quota_limit_value": "0"`,
 		},
-		"no key and no q": {
-			cfg:    keyless,
-			target: volumesPath,
-			status: 429,
-			want:   "RATE_LIMIT_EXCEEDED",
-		},
 		"key in the URL": {
 			cfg:    keyless,
 			target: comedyPath + "&key=any",
@@ -106,11 +96,6 @@ func TestAnswersAsGoogleDoes(t *testing.T) {
 		"key in the header": {
 			cfg:    keyless,
 			header: "X-Goog-Api-Key",
-			want:   comedy,
-		},
-		"valid key": {
-			cfg:    oneKey,
-			target: comedyPath + "&key=good",
 			want:   comedy,
 		},
 		"wrong key": {
@@ -134,16 +119,6 @@ func TestAnswersAsGoogleDoes(t *testing.T) {
 			header: "x-envoy-peer-metadata",
 			status: 400,
 			want:   "headers about the caller's cluster: X-Envoy-Peer-Metadata\"",
-		},
-		"certificate of the caller": {
-			cfg:    noMesh,
-			header: "x-forwarded-client-cert",
-			status: 400,
-			want:   `"reason": "badRequest"`,
-		},
-		"mesh header, not refused": {
-			header: "x-envoy-peer-metadata",
-			want:   comedy,
 		},
 		"scheme": {
 			cfg:    noMesh,
@@ -237,20 +212,33 @@ func TestScript(t *testing.T) {
 
 func TestShares(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, googlebookstest.Config{
-		Shares: []googlebookstest.Share{{"429-per-day", 50}, {"503-backend-failed", 50}},
-	})
+	shares, err := googlebookstest.ParseShares("429-per-day:50%, 503-backend-failed:50")
+	require.NoError(t, err)
+	srv := newServer(t, googlebookstest.Config{Shares: shares})
 	seen := make(map[int]bool)
-	for len(seen) < 2 { // ends, with a probability of 1 - 2^-1000
+	for len(seen) < 2 && len(srv.Requests()) < 1000 { // ends early, with a probability of 1 - 2^-1000
 		resp, _ := get(t, srv, comedyPath)
 		seen[resp.StatusCode] = true
-		require.Less(t, len(srv.Requests()), 1000)
 	}
 	assert.Equal(t, map[int]bool{429: true, 503: true}, seen)
-
 	srv.Script("ok")
 	resp, _ := get(t, srv, comedyPath)
 	assert.Equal(t, http.StatusOK, resp.StatusCode, "the script goes first")
+
+	shares, err = googlebookstest.ParseShares("reset")
+	require.NoError(t, err)
+	assert.InDelta(t, 100, shares[0].Percent, 0)
+	for text, want := range map[string]string{
+		"":                   `unknown fault ""`,
+		"rest:1":             `unknown fault "rest"`,
+		"reset:abc":          `invalid percentage "abc": want a number above 0`,
+		"reset:0":            `invalid percentage "0": want a number above 0`,
+		"reset:NaN":          `invalid percentage "NaN": want a number above 0`,
+		"reset:60, close:60": "the percentages add up to 120: want at most 100",
+	} {
+		_, err := googlebookstest.ParseShares(text)
+		assert.EqualError(t, err, want)
+	}
 }
 
 func TestDelay(t *testing.T) {

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"io"
 	"log" //nolint:depguard // http.Server.ErrorLog is one
-	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -29,8 +28,6 @@ const (
 	defaultSlow = 10 * time.Second
 	// maxHang ends a response that hangs if its client never hangs up.
 	maxHang = 5 * time.Minute
-	// anyPort is the address of a Server by default.
-	anyPort = "127.0.0.1:0"
 )
 
 // Config sets where a Server listens, the certificate that it presents and how
@@ -41,11 +38,10 @@ type Config struct {
 	// for TLS. If empty, a free port of 127.0.0.1.
 	HTTPAddr, HTTPSAddr string
 
-	// Certificate is presented in the TLS handshake. If nil, CA issues one.
+	// Certificate is presented in the TLS handshake. If nil, a new CA issues one
+	// for Leaf.
 	Certificate *tls.Certificate
-	// CA issues the certificate for Leaf. If nil, the server makes its own.
-	CA   *CA
-	Leaf Leaf
+	Leaf        Leaf
 	// MaxTLSVersion is the highest TLS version to accept, such as
 	// tls.VersionTLS11, which clients refuse. Zero is TLS 1.3.
 	MaxTLSVersion uint16
@@ -66,20 +62,14 @@ type Config struct {
 	Delay time.Duration
 	// Slow is how long the faults slow-headers and slow-body take. Zero is 10 s.
 	Slow time.Duration
-	// Shares are faults that happen at random. Server.Script does not depend on
-	// chance.
+	// Shares are faults that happen at random: see ParseShares. Server.Script does
+	// not depend on chance.
 	Shares []Share
 
 	// Log gets one line per request. If nil, there is none.
 	Log *log.Logger
 	// ErrorLog gets what net/http logs. If nil, it is discarded.
 	ErrorLog *log.Logger
-}
-
-// Share is a fault and the percentage of requests that get it.
-type Share struct {
-	Fault   string  // name of one of Faults
-	Percent float64 // above 0; the sum of all shares is at most 100
 }
 
 // Server listens on two ports: one for HTTP/1.1, one for TLS with HTTP/2 and
@@ -91,63 +81,50 @@ type Server struct {
 
 	cfg     Config
 	answers map[string][]byte // by ISBN-10 and ISBN-13
-	faults  map[string]Fault  // by name
 
-	recording bool
-	mu        sync.Mutex
-	script    []Fault
-	requests  []Request
+	mu       sync.Mutex
+	script   []Fault
+	requests []Request
 
-	stop    context.CancelFunc
 	servers []*http.Server
 	serving sync.WaitGroup
 }
 
-// NewServer starts a Server for a test. It records requests for
-// Server.Requests. The caller must call Close. NewServer panics where Start
-// returns an error, as net/http/httptest does.
+// NewServer starts a Server for a test, as net/http/httptest does: it panics
+// where Start returns an error.
 func NewServer(cfg Config) *Server {
-	s, err := start(cfg, true)
+	s, err := Start(cfg)
 	if err != nil {
 		panic(fmt.Sprintf("googlebookstest: %v", err))
 	}
 	return s
 }
 
-// Start starts a Server for a program. It records no requests. The caller must
-// call Close. Start returns an error if it cannot listen, or if a share is not
-// possible.
-func Start(cfg Config) (*Server, error) { return start(cfg, false) }
-
-func start(cfg Config, recording bool) (*Server, error) {
+// Start starts a Server for a program. The caller must call Close. Start returns
+// an error if it cannot listen.
+func Start(cfg Config) (*Server, error) {
 	cfg.Slow = cmp.Or(cfg.Slow, defaultSlow)
 	discard := log.New(io.Discard, "", 0)
 	cfg.Log, cfg.ErrorLog = cmp.Or(cfg.Log, discard), cmp.Or(cfg.ErrorLog, discard)
-	faults := make(map[string]Fault)
-	for _, fault := range Faults() {
-		faults[fault.Name] = fault
-	}
-	if err := checkShares(cfg.Shares, faults); err != nil {
-		return nil, err
-	}
-	var caPEM []byte
+	s := &Server{cfg: cfg, answers: samplesByISBN()}
 	if cfg.Certificate == nil {
-		var err error
-		if cfg.Certificate, caPEM, err = newCertificate(cfg.CA, cfg.Leaf); err != nil {
+		certPEM, keyPEM, caPEM, err := NewCertificate(cfg.Leaf)
+		if err != nil {
 			return nil, err
 		}
-	}
-
-	ctx, stop := context.WithCancel(context.Background())
-	s := &Server{CAPEM: caPEM, cfg: cfg, answers: samplesByISBN(), faults: faults, recording: recording, stop: stop}
-	tlsConfig := &tls.Config{
-		Certificates: []tls.Certificate{*cfg.Certificate},
-		MinVersion:   min(tls.VersionTLS12, cmp.Or(cfg.MaxTLSVersion, tls.VersionTLS13)),
-		MaxVersion:   cfg.MaxTLSVersion,
+		cert, err := tls.X509KeyPair(certPEM, keyPEM)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Certificate, s.CAPEM = &cert, caPEM
 	}
 	var err error
-	if s.HTTPAddr, err = s.listen(ctx, cfg.HTTPAddr, nil); err == nil {
-		s.HTTPSAddr, err = s.listen(ctx, cfg.HTTPSAddr, tlsConfig)
+	if s.HTTPAddr, err = s.listen(cfg.HTTPAddr, nil); err == nil {
+		s.HTTPSAddr, err = s.listen(cfg.HTTPSAddr, &tls.Config{
+			Certificates: []tls.Certificate{*cfg.Certificate},
+			MinVersion:   min(tls.VersionTLS12, cmp.Or(cfg.MaxTLSVersion, tls.VersionTLS13)),
+			MaxVersion:   cfg.MaxTLSVersion,
+		})
 	}
 	if err != nil {
 		s.Close()
@@ -156,51 +133,16 @@ func start(cfg Config, recording bool) (*Server, error) {
 	return s, nil
 }
 
-func checkShares(shares []Share, faults map[string]Fault) error {
-	sum := 0.0
-	for _, share := range shares {
-		if _, ok := faults[share.Fault]; !ok {
-			return unknownFaultError(share.Fault)
-		}
-		if share.Percent <= 0 || math.IsNaN(share.Percent) {
-			return fmt.Errorf("fault %s: invalid share %v %%: want more than 0", share.Fault, share.Percent)
-		}
-		sum += share.Percent
-	}
-	if sum > 100 {
-		return fmt.Errorf("the shares of the faults add up to %v %%: want at most 100", sum)
-	}
-	return nil
-}
-
-// newCertificate returns a certificate for leaf, issued by ca or by a new CA,
-// and the certificate of that CA.
-func newCertificate(ca *CA, leaf Leaf) (*tls.Certificate, []byte, error) {
-	if ca == nil {
-		var err error
-		if ca, err = NewCA(); err != nil {
-			return nil, nil, err
-		}
-	}
-	certPEM, keyPEM, err := ca.Issue(leaf)
-	if err != nil {
-		return nil, nil, err
-	}
-	cert, err := tls.X509KeyPair(certPEM, keyPEM)
-	return &cert, ca.PEM, err
-}
-
 // listen serves on addr, over TLS if tlsConfig is not nil, and returns the
 // address that it got.
-func (s *Server) listen(ctx context.Context, addr string, tlsConfig *tls.Config) (string, error) {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", cmp.Or(addr, anyPort))
+func (s *Server) listen(addr string, tlsConfig *tls.Config) (string, error) {
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", cmp.Or(addr, "127.0.0.1:0"))
 	if err != nil {
 		return "", err
 	}
 	server := &http.Server{
 		Handler:           s,
 		TLSConfig:         tlsConfig,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout:      maxHang,
 		IdleTimeout:       time.Minute,
@@ -233,7 +175,6 @@ func (s *Server) Shutdown(ctx context.Context) {
 
 // Close stops listening and cuts all connections. It may be called twice.
 func (s *Server) Close() {
-	s.stop()
 	for _, server := range s.servers {
 		_ = server.Close() // closed already is fine
 	}

@@ -1,0 +1,40 @@
+package googlebookstest
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Share is a fault and the percentage of requests that get it.
+type Share struct {
+	Fault   Fault
+	Percent float64
+}
+
+// ParseShares reads NAME[:PERCENT][,NAME[:PERCENT]…]. A name alone is 100 %.
+func ParseShares(text string) ([]Share, error) {
+	var shares []Share
+	sum := 0.0
+	for item := range strings.SplitSeq(text, ",") {
+		name, number, found := strings.Cut(strings.TrimSpace(item), ":")
+		faults, err := findFaults(name)
+		if err != nil {
+			return nil, err
+		}
+		percent := 100.0
+		if found {
+			percent, err = strconv.ParseFloat(strings.TrimSuffix(number, "%"), 64)
+			if err != nil || percent <= 0 || math.IsNaN(percent) {
+				return nil, fmt.Errorf("invalid percentage %q: want a number above 0", number)
+			}
+		}
+		sum += percent
+		shares = append(shares, Share{faults[0], percent})
+	}
+	if sum > 100 {
+		return nil, fmt.Errorf("the percentages add up to %v: want at most 100", sum)
+	}
+	return shares, nil
+}
