@@ -297,7 +297,8 @@ func TestSignals(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "--http", "localhost:0", "--https", "localhost:0", "--fail", "hang")
+			args := []string{"--http", "localhost:0", "--https", "localhost:0", "--fail", "hang"}
+			cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 			cmd.Env = append(os.Environ(), asProgram+"=1")
 			e := new(emulator)
 			cmd.Stdout, cmd.Stderr = &e.stdout, &e.stderr
