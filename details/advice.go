@@ -56,7 +56,7 @@ func advice(e *googlebooks.Error) string {
 	case e.Reason == googlebooks.ReasonTimeout:
 		return "Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait"
 	case e.Reason == googlebooks.ReasonDNS:
-		return "Check name resolution: is there internet access, and does the cluster's DNS answer?"
+		return "Check name resolution: internet access and, in a cluster, its DNS"
 	case e.Reason == googlebooks.ReasonProxy:
 		return "Check the proxy that HTTPS_PROXY or HTTP_PROXY names"
 	case e.Reason == googlebooks.ReasonCertificate:

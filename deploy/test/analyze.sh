@@ -68,14 +68,16 @@ mode details-v2 tls-origination
 mode details-v2 both
 mode details-v2-https both
 mode details-v2 books-only
+mode details-v2 egress-gateway network-policy
 mode details-v2 ambient
 mode details-v2 tls-origination access-log
 mode details-v2 scale
 mode offline
-mode offline/emulator offline/details-v2 offline/https
+mode offline/emulator offline/details-v2-https offline/https
 mode offline/emulator offline/details-v2 offline/tls-origination
 mode offline/emulator offline/details-v2 offline/both
 mode offline/emulator offline/details-v2 offline/books-only
+mode offline/emulator offline/details-v2 offline/egress-gateway
 mode offline/emulator details-v2 offline/ambient
 
 # Of the workload the Deployment alone: the route takes the place of its VirtualService.
