@@ -219,7 +219,8 @@ func checks() map[string]func(t *testing.T, a arrival) {
 		"10-mb": func(t *testing.T, a arrival) {
 			t.Helper()
 			assert.Len(t, a.body, 10<<20+len(`"padding": "",`)+len(comedy))
-			assert.True(t, json.Valid([]byte(a.body)), "only its size is wrong")
+			assert.True(t, strings.HasPrefix(a.body, `{"padding": "xxx`))
+			assert.True(t, strings.HasSuffix(a.body, `xxx",`+comedy[1:]), "only its size is wrong")
 		},
 		"redirect": func(t *testing.T, a arrival) {
 			t.Helper()
