@@ -31,7 +31,7 @@ type Leaf struct {
 func NewCertificate(leaf Leaf) (certPEM, keyPEM, caPEM []byte, err error) {
 	now := time.Now()
 	ca, err := sign(&x509.Certificate{
-		Subject:               pkix.Name{CommonName: "books-emulator throwaway CA"},
+		Subject:               pkix.Name{CommonName: "books-emulator CA"},
 		NotBefore:             now.Add(-time.Hour),
 		NotAfter:              now.AddDate(1, 0, 0),
 		IsCA:                  true,
