@@ -75,6 +75,15 @@ func TestSlowRequests(t *testing.T) {
 	}
 }
 
+// TestOptionsAsterisk: net/http would answer this request itself, without a log
+// line.
+func TestOptionsAsterisk(t *testing.T) {
+	t.Parallel()
+	c := dial(t, serveWith(t, details.Config{}, func(*server) {}).url)
+	write(t, c, "OPTIONS * HTTP/1.1\r\nHost: details\r\n\r\n")
+	assert.Equal(t, http.StatusNotFound, readResponse(t, bufio.NewReader(c)).StatusCode)
+}
+
 // TestIdle: a connection without requests is closed, with or without one before.
 func TestIdle(t *testing.T) {
 	t.Parallel()

@@ -123,30 +123,9 @@ func TestReadme(t *testing.T) {
 
 	readme := string(text)
 
-	blocks := manifests.ShellBlocks(readme)
-	require.NotEmpty(t, blocks)
-	assert.NoError(t, manifests.CheckShell(t.Context(), blocks))
-
-	for _, name := range manifests.DeployPaths(readme) {
-		_, err := os.Stat(filepath.Join(root(t), filepath.FromSlash(name)))
-		assert.NoError(t, err)
-	}
-
 	for _, folder := range load(t).Folders() {
 		if !strings.HasPrefix(folder, "offline/") {
 			assert.Contains(t, readme, "| `"+folder+"/` ", "the table has no row for it")
 		}
 	}
-}
-
-func TestMarkdown(t *testing.T) {
-	t.Parallel()
-
-	const text = "Run:\n```sh\nkubectl apply -k deploy/https\n```\nSee `deploy/https/service-entry.yaml`, deploy/both.\n```yaml\na: b\n```\n"
-
-	assert.Equal(t, []string{"kubectl apply -k deploy/https\n"}, manifests.ShellBlocks(text))
-	assert.Equal(t, []string{"deploy/https", "deploy/https/service-entry.yaml", "deploy/both"}, manifests.DeployPaths(text))
-
-	assert.NoError(t, manifests.CheckShell(t.Context(), []string{"for i in 1 2; do echo $i; done"}))
-	assert.ErrorContains(t, manifests.CheckShell(t.Context(), []string{"for i in 1 2; do echo $i"}), "syntax error")
 }

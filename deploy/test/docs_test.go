@@ -1,8 +1,10 @@
 package manifests_test
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,400 +15,242 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	manifests "example.com/bookinfo/deploy/test"
+	"sigs.k8s.io/yaml"
 )
 
-// documents returns what the reader follows, by path from the repository's root.
+// documents returns the Markdown texts for users, by path.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 
+	return read(t, "*.md", "docs/*.md", "deploy/*.md", "samples/*.md")
+}
+
+// read returns the files that match, by path from the root.
+func read(t *testing.T, patterns ...string) map[string]string {
+	t.Helper()
+
 	texts := map[string]string{}
-
-	for _, folder := range []string{".", "deploy", "samples"} {
-		err := filepath.WalkDir(filepath.Join(root(t), folder), func(path string, entry fs.DirEntry, err error) error {
-			name, _ := filepath.Rel(root(t), path)
-
-			switch {
-			case err != nil:
-				return err
-			case entry.IsDir() && folder == "." && name != ".": // of the root only the README
-				return fs.SkipDir
-			case filepath.Ext(name) != ".md" || folder == "." && name != "README.md":
-				return nil
-			}
-
-			text, err := os.ReadFile(path)
-			texts[filepath.ToSlash(name)] = string(text)
-
-			return err
-		})
+	for _, pattern := range patterns {
+		names, err := fs.Glob(os.DirFS(root(t)), pattern)
 		require.NoError(t, err)
+		for _, name := range names {
+			text, err := os.ReadFile(filepath.Join(root(t), name))
+			require.NoError(t, err)
+			texts[name] = string(text)
+		}
 	}
-
-	for _, name := range []string{"README", "https", "tls-origination", "books-only", "ambient", "troubleshooting"} {
-		require.Contains(t, texts, "samples/"+name+".md")
-	}
-
+	require.NotEmpty(t, texts)
 	return texts
 }
 
-// shellBlocks returns a text's shell blocks, those inside of lists and quotations too.
+var (
+	shellBlock = regexp.MustCompile("(?s)\n```sh[^\n]*\n(.*?\n)```")
+	inlineCode = regexp.MustCompile("`(kubectl [^`\n]+)`")
+	margin     = regexp.MustCompile(`(?m)^[> ]+`)
+	hereDoc    = regexp.MustCompile(`(?s)<<'YAML'\n(.*?)\nYAML\n`)
+	link       = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading    = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	notInLink  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+	repoPath   = regexp.MustCompile(`(?:^|[^\w/.-])((?:deploy|samples|cmd|docs)(?:/[\w.-]*\w)+)`)
+	setting    = regexp.MustCompile(` ([A-Z_]+)(?:=| |-$|- )`)
+	setEnv     = regexp.MustCompile(`kubectl set env [^|\n]*`)
+
+	kubectl     = regexp.MustCompile(`\bkubectl [^|&;#\n]*`)
+	inNamespace = regexp.MustCompile(` -n ([a-z-]+)`)
+	objectName  = regexp.MustCompile(` (?:(?:create|delete|describe|get|scale) ([a-z0-9.]+) (?:generic |tls )?|((?:deployment|gateway|secret|service|virtualservice)[a-z0-9.]*)/)([a-z][a-z0-9-]*)`)
+)
+
+// shellBlocks returns the shell blocks of a text, also those in lists and
+// quotations.
 func shellBlocks(text string) []string {
-	return manifests.ShellBlocks(regexp.MustCompile(`(?m)^[> ]+`).ReplaceAllString(text, ""))
+	var blocks []string
+	for _, match := range shellBlock.FindAllStringSubmatch(margin.ReplaceAllString("\n"+text, ""), -1) {
+		blocks = append(blocks, match[1])
+	}
+	return blocks
 }
 
+// Every shell block is one that bash can parse.
 func TestDocumentsShell(t *testing.T) {
 	t.Parallel()
 
 	for name, text := range documents(t) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-
-			assert.NoError(t, manifests.CheckShell(t.Context(), shellBlocks(text)))
-		})
+		for _, block := range shellBlocks(text) {
+			bash := exec.CommandContext(t.Context(), "bash", "-n")
+			bash.Stdin = strings.NewReader(block)
+			output, err := bash.CombinedOutput()
+			assert.NoError(t, err, "%s: %s in\n%s", name, output, block)
+		}
 	}
 }
 
-// Every file and folder that a document names or links to, and every heading that it links to, is there.
+// Every file and heading that a document names or links to exists.
 func TestDocumentsPaths(t *testing.T) {
 	t.Parallel()
 
 	texts := documents(t)
-
 	for name, text := range texts {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-
-			for _, path := range regexp.MustCompile(`\b(?:deploy|samples|cmd)(?:/[\w.-]*\w)+`).FindAllString(text, -1) {
-				if !strings.HasPrefix(path, "samples/bookinfo/") { // Istio's
-					assert.True(t, exists(filepath.Join(root(t), path)), path)
-				}
+		assert.NoError(t, checkPaths(root(t), name, texts), name)
+		for _, match := range setEnv.FindAllString(strings.Join(shellBlocks(text), ""), -1) {
+			for _, s := range setting.FindAllStringSubmatch(match, -1) {
+				assert.Contains(t, texts["README.md"], "| `"+s[1]+"` |", "%s: %s is not in the README's table", name, match)
 			}
-
-			for _, link := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(text, -1) {
-				target, heading, _ := strings.Cut(link[1], "#")
-				if strings.Contains(target, "://") {
-					continue
-				}
-
-				path := name
-				if target != "" {
-					path = filepath.ToSlash(filepath.Join(filepath.Dir(name), target))
-				}
-
-				assert.True(t, exists(filepath.Join(root(t), path)), link[1])
-
-				if heading != "" {
-					assert.Contains(t, headings(t, path), heading, link[1])
-				}
-			}
-		})
+		}
 	}
 }
 
-// headings returns what can stand behind # in a link to the document.
-func headings(t *testing.T, name string) []string {
-	t.Helper()
+func checkPaths(root, name string, texts map[string]string) error {
+	var errs []error
+	exists := func(path string) {
+		_, err := os.Stat(filepath.Join(root, path))
+		errs = append(errs, err)
+	}
+	for _, match := range repoPath.FindAllStringSubmatch(texts[name], -1) {
+		if !strings.HasPrefix(match[1], "samples/bookinfo/") { // Istio's
+			exists(match[1])
+		}
+	}
+	for _, match := range link.FindAllStringSubmatch(texts[name], -1) {
+		target, anchor, _ := strings.Cut(match[1], "#")
+		if strings.Contains(target, "://") {
+			continue
+		}
+		path := name
+		if target != "" {
+			path = filepath.Join(filepath.Dir(name), target)
+		}
+		exists(path)
+		if anchor != "" && !slices.Contains(anchors(texts[path]), anchor) {
+			errs = append(errs, fmt.Errorf("%s has no heading #%s", path, anchor))
+		}
+	}
+	return errors.Join(errs...)
+}
 
-	text, err := os.ReadFile(filepath.Join(root(t), name))
-	require.NoError(t, err)
-
+// anchors returns what may follow # in a link to the text.
+func anchors(text string) []string {
 	var all []string
-
-	for _, heading := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(string(text), -1) {
-		plain := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+	for _, match := range heading.FindAllStringSubmatch(text, -1) {
+		plain := notInLink.ReplaceAllString(strings.ToLower(match[1]), "")
 		all = append(all, strings.ReplaceAll(plain, " ", "-"))
 	}
-
 	return all
 }
 
-// Every object that a document's kubectl commands or sentences name is in the manifests, is named by them (a Secret), or
-// comes with Bookinfo.
+// Every object that a kubectl command names is in the manifests, or comes with
+// Bookinfo, or is created by hand.
 func TestDocumentsObjects(t *testing.T) {
 	t.Parallel()
 
 	known := knownObjects(t)
-	settings := run(t, "go", "run", "./cmd/details", "--help")
-	sentence := regexp.MustCompile("\\b(" + strings.Join(known.kinds(), "|") + ") `([a-z0-9-]+)`")
-
 	for name, text := range documents(t) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-
-			for _, words := range kubectlCommands(text) {
-				assert.NoError(t, known.check(words), "kubectl %s", strings.Join(words, " "))
-
-				if len(words) > 1 && words[0] == "set" && words[1] == "env" {
-					for _, setting := range regexp.MustCompile(` ([A-Z_]+)(?:=| |-$|- )`).FindAllStringSubmatch(strings.Join(words, " "), -1) {
-						assert.Contains(t, settings, "\n  "+setting[1]+" ", "details --help does not list it")
-					}
-				}
-			}
-
-			for _, match := range sentence.FindAllStringSubmatch(text, -1) {
-				assert.True(t, known.named(match[1], match[2]), match[0])
-			}
-		})
+		assert.NoError(t, known.check(text), name)
 	}
 }
 
-// What the checks above are there to find.
-func TestDocumentsMistakes(t *testing.T) {
-	t.Parallel()
-
-	known := knownObjects(t)
-
-	tests := map[string]string{
-		"kubectl delete serviceentry googleapi":                               "no ServiceEntry googleapi",
-		"kubectl delete serviceentry googleapis -n istio-system":              "no ServiceEntry istio-system/googleapis",
-		"echo ok && kubectl get virtualservices.networking.istio.io/details2": "no VirtualService details2",
-		"kubectl apply -k deploy/htps":                                        "deploy/htps is no kustomization",
-		"kubectl apply \\\n  -f deploy/https/service-entries.yaml":            "deploy/https/service-entries.yaml is no file",
-		"kubectl exec deployment/ratings-v2 -- curl details":                  "no Deployment ratings-v2",
-		"kubectl rollout status deployment/detail-v2 --timeout=1s | cat":      "no Deployment detail-v2",
-		"kubectl create secret generic google-book --from-file=a":             "no Secret google-book",
-		"kubectl delete serviceentrie googleapis":                             "what is serviceentrie?",
-		"kubectl delete serviceentry googleapis; kubectl get pods # all":      "",
-		"kubectl logs -n istio-egress deployment/waypoint -c 'istio | proxy'": "",
-		"kubectl set env --local -f - A=b -o yaml | kubectl apply -f -":       "",
-	}
-
-	for command, want := range tests {
-		t.Run(command, func(t *testing.T) {
-			t.Parallel()
-
-			var errs []string
-
-			for _, words := range kubectlCommands("```sh\n" + command + "\n```\n") {
-				if err := known.check(words); err != nil {
-					errs = append(errs, err.Error())
-				}
-			}
-
-			assert.Equal(t, want, strings.Join(errs, "; "))
-		})
-	}
-}
-
-// kubectlCommands returns the kubectl commands of a text's shell blocks, and of the code in its sentences, in words.
-func kubectlCommands(text string) [][]string {
-	shell := shellBlocks(text)
-	for _, code := range regexp.MustCompile("`(kubectl [^`\n]+)`").FindAllStringSubmatch(text, -1) {
-		shell = append(shell, strings.ReplaceAll(code[1], `\|`, "|")) // a table's way to write it
-	}
-
-	word := regexp.MustCompile(`#[^\n]*|(?:'[^']*'|"[^"]*"|[^\s'"|&;])+|[\n|&;]+`)
-
-	var commands [][]string
-
-	for _, block := range shell {
-		var words []string
-
-		for _, w := range append(word.FindAllString(strings.ReplaceAll(block, "\\\n", " "), -1), "\n") {
-			switch {
-			case w[0] == '#':
-				continue
-			case !strings.ContainsAny(w[:1], "\n|&;"):
-				words = append(words, w)
-
-				continue
-			}
-
-			if len(words) > 1 && words[0] == "kubectl" {
-				commands = append(commands, words[1:])
-			}
-
-			words = nil
-		}
-	}
-
-	return commands
-}
-
-// objects are names that kubectl may be asked for, by kind, each with its namespace where it has a fixed one.
-type objects map[string][]string
+// objects holds "kind namespace/name", or "kind name" without a namespace.
+type objects []string
 
 func knownObjects(t *testing.T) objects {
 	t.Helper()
 
 	known := objects{
-		"Deployment": {"ratings-v1", "productpage-v1"}, // Bookinfo's, beside those of testdata
-		"Pod":        {}, "ReplicaSet": {}, "NetworkPolicy": {},
+		"deployment ratings-v1", "deployment details-v1", "service productpage", "destinationrule details",
+		"secret google-books", "secret books-emulator/books-emulator-tls",
+		"configmap books-emulator-ca", "configmap istio-egress/books-emulator-ca", "deployment istio-egress/waypoint",
 	}
-
-	all := bookinfo(t)
-
-	tree := load(t)
-	for _, file := range tree.Files() {
-		read, err := tree.Read(file)
-		require.NoError(t, err)
-
-		all = append(all, read...)
-	}
-
-	for _, folder := range tree.Folders() {
-		built, err := tree.Build(folder)
-		require.NoError(t, err)
-
-		all = append(all, built...)
-	}
-
-	for _, object := range all {
-		known.add(object.GetKind(), object.GetNamespace(), object.GetName())
-		known.addReferences(object, object.Object)
-
-		if object.GetKind() == "Gateway" { // Istio makes a Deployment of it
-			known.add("Deployment", object.GetNamespace(), object.GetName())
+	texts := slices.Collect(maps.Values(read(t, "deploy/*/*.yaml", "deploy/offline/*/*.yaml")))
+	for _, text := range documents(t) {
+		for _, match := range hereDoc.FindAllStringSubmatch(text, -1) {
+			texts = append(texts, match[1])
 		}
 	}
-
+	for document := range strings.SplitSeq(strings.Join(texts, "\n---\n"), "\n---\n") {
+		var object struct {
+			Kind     string
+			Metadata struct{ Name, Namespace string }
+		}
+		require.NoError(t, yaml.Unmarshal([]byte(document), &object), document)
+		name := strings.TrimPrefix(object.Metadata.Namespace+"/"+object.Metadata.Name, "/")
+		known = append(known, strings.ToLower(object.Kind)+" "+name)
+	}
 	return known
 }
 
-func (o objects) add(kind, namespace, name string) {
-	o[kind] = append(o[kind], strings.TrimPrefix(namespace+"/"+name, "/"))
-}
-
-// addReferences adds the Secrets and ConfigMaps that an object names: nobody ships them.
-func (o objects) addReferences(owner *unstructured.Unstructured, value any) {
-	switch value := value.(type) {
-	case []any:
-		for _, item := range value {
-			o.addReferences(owner, item)
+// check returns an error for every object of the text's kubectl commands that
+// is not known.
+func (o objects) check(text string) error {
+	shell := shellBlocks(text)
+	for _, code := range inlineCode.FindAllStringSubmatch(text, -1) {
+		shell = append(shell, code[1])
+	}
+	lines := strings.ReplaceAll(hereDoc.ReplaceAllString(strings.Join(shell, "\n"), "\n"), "\\\n", " ")
+	var errs []error
+	for _, command := range kubectl.FindAllString(lines, -1) {
+		command, _, _ = strings.Cut(command, " -- ")
+		namespace := ""
+		if match := inNamespace.FindStringSubmatch(command); match != nil {
+			namespace = match[1] + "/"
 		}
-	case map[string]any:
-		for key, item := range value {
-			reference, _ := item.(map[string]any)
-
-			switch key {
-			case "secretName":
-				o.add("Secret", owner.GetNamespace(), fmt.Sprint(item))
-			case "secretKeyRef":
-				o.add("Secret", owner.GetNamespace(), fmt.Sprint(reference["name"]))
-			case "configMap":
-				o.add("ConfigMap", owner.GetNamespace(), fmt.Sprint(reference["name"]))
-			case "credentialName":
-				if namespace, name, ok := strings.Cut(strings.TrimPrefix(fmt.Sprint(item), "configmap://"), "/"); ok {
-					o.add("ConfigMap", namespace, name)
-				}
-			default:
-				o.addReferences(owner, item)
+		for _, match := range objectName.FindAllStringSubmatch(command, -1) {
+			kind, _, _ := strings.Cut(match[1]+match[2], ".") // gateways.gateway.networking.k8s.io
+			object := strings.TrimSuffix(kind, "s") + " " + namespace + match[3]
+			if !slices.Contains(o, object) {
+				errs = append(errs, fmt.Errorf("%s: there is no %s", command, object))
 			}
 		}
 	}
+	return errors.Join(errs...)
 }
 
-func (o objects) kinds() []string {
-	var kinds []string
-	for kind := range o {
-		kinds = append(kinds, kind)
+// The checks above find these mistakes.
+func TestDocumentsMistakes(t *testing.T) {
+	t.Parallel()
+
+	known := knownObjects(t)
+	tests := map[string]string{
+		"kubectl delete serviceentry googleapi":                                     "there is no serviceentry googleapi",
+		"kubectl delete serviceentry googleapis -n istio-system":                    "there is no serviceentry istio-system/googleapis",
+		"echo ok && kubectl get virtualservices.networking.istio.io/details2":       "there is no virtualservice details2",
+		"kubectl exec deployment/ratings-v2 -- curl details":                        "there is no deployment ratings-v2",
+		"kubectl rollout status \\\n  deployment/detail-v2 --timeout=1s | cat":      "there is no deployment detail-v2",
+		"kubectl create secret generic google-book --from-file=a":                   "there is no secret google-book",
+		"kubectl delete serviceentry googleapis; kubectl get pods # all":            "",
+		"kubectl logs -n istio-egress deployment/waypoint -c 'istio | proxy'":       "",
+		"kubectl set env --local -f - A=b -o yaml | kubectl apply -f -":             "",
+		"kubectl wait -n istio-egress gateways.gateway.networking.k8s.io/waypoint":  "",
+		"kubectl wait -n istio-egress gateways.gateway.networking.k8s.io/waypoints": "there is no gateway istio-egress/waypoints",
 	}
+	for command, want := range tests {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
 
-	return kinds
-}
-
-// named says whether there is such an object, in whichever namespace.
-func (o objects) named(kind, name string) bool {
-	return slices.ContainsFunc(o[kind], func(other string) bool { return other == name || strings.HasSuffix(other, "/"+name) })
-}
-
-// kind returns the kind that kubectl would take the word for; "" if none.
-func (o objects) kind(word string) string {
-	word, _, _ = strings.Cut(word, ".")
-
-	for kind := range o {
-		singular := strings.ToLower(kind)
-		plurals := []string{singular + "s", singular + "es", strings.TrimSuffix(singular, "y") + "ies"}
-
-		if word == singular || slices.Contains(plurals, word) {
-			return kind
-		}
-	}
-
-	return ""
-}
-
-// check returns an error for the first thing of the command's that does not exist.
-func (o objects) check(words []string) error {
-	namespace, names := "", []string{}
-
-	for i := 0; i < len(words) && words[i] != "--"; i++ {
-		next := ""
-		if i+1 < len(words) {
-			next = words[i+1]
-		}
-
-		switch flag := words[i]; {
-		case next == "" && strings.HasPrefix(flag, "-"): // `kubectl apply -k`, in a sentence
-		case flag == "-k" && !exists(filepath.Join("..", "..", next, "kustomization.yaml")):
-			return fmt.Errorf("%s is no kustomization", next)
-		case flag == "-f" && next != "-" && !strings.HasPrefix(next, "samples/bookinfo/") && !exists(filepath.Join("..", "..", next)):
-			return fmt.Errorf("%s is no file", next)
-		case flag == "-n":
-			namespace = next + "/"
-
-			i++
-		case slices.Contains([]string{"-k", "-f", "-l", "-c", "-o"}, flag):
-			i++
-		case !strings.HasPrefix(flag, "-"):
-			names = append(names, flag)
-		}
-	}
-
-	if len(names) == 0 {
-		return nil
-	}
-
-	verb, names := names[0], names[1:]
-	switch {
-	case verb == "set" || verb == "rollout": // set env, rollout status
-		names = slices.DeleteFunc(names, func(name string) bool { return !strings.Contains(name, "/") })
-	case verb == "create" && len(names) > 2: // create secret tls name
-		names = []string{names[0], names[2]}
-	case !slices.Contains([]string{"create", "get", "delete", "describe", "scale", "wait", "exec", "logs"}, verb):
-		return nil
-	}
-
-	kinds := ""
-
-	for _, name := range names {
-		kind := kinds
-		if before, after, ok := strings.Cut(name, "/"); ok {
-			kind, name = before, after
-		} else if kinds == "" {
-			kinds, name = name, ""
-			kind = kinds
-		}
-
-		for kind := range strings.SplitSeq(kind, ",") {
-			full := o.kind(kind)
-			if full == "" {
-				return fmt.Errorf("what is %s?", kind)
+			err := known.check("> ```sh\n> " + command + "\n> ```\n")
+			if want == "" {
+				assert.NoError(t, err)
+			} else {
+				assert.ErrorContains(t, err, want)
 			}
-
-			if name != "" && !slices.Contains(o[full], namespace+name) {
-				return fmt.Errorf("no %s %s%s", full, namespace, name)
-			}
-		}
+		})
 	}
 
-	return nil
+	texts := map[string]string{"samples/x.md": "[a](https.md#no-such) [b](no.md) -k deploy/htps", "samples/https.md": "# A\n"}
+	err := checkPaths(root(t), "samples/x.md", texts)
+	for _, want := range []string{"samples/https.md has no heading #no-such", "samples/no.md: no such file", "deploy/htps: no such file"} {
+		assert.ErrorContains(t, err, want)
+	}
 }
 
+// The scripts parse, and shellcheck finds nothing in them.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 
-	scripts := []string{"samples/walkthrough.sh", "deploy/test/analyze.sh", "deploy/test/testdata/walkthrough/kubectl"}
+	scripts := slices.Collect(maps.Keys(read(t, "samples/*.sh", "deploy/test/*.sh", "deploy/test/testdata/walkthrough/kubectl")))
 	for _, script := range scripts {
 		run(t, "bash", "-n", script)
 	}
-
 	if _, err := exec.LookPath("shellcheck"); err != nil && os.Getenv("CI") == "" {
-		t.Skip("shellcheck is not installed: the scripts were only parsed (bash -n)")
+		t.Skip("shellcheck is not installed")
 	}
-
 	run(t, "shellcheck", scripts...)
 }
