@@ -10,8 +10,10 @@ import (
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	istionetworking "istio.io/client-go/pkg/apis/networking/v1"
+	istiotelemetry "istio.io/client-go/pkg/apis/telemetry/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
@@ -220,6 +222,26 @@ func selected(from cluster, namespace string, match map[string]string, report re
 		}
 	}
 	return slices.DeleteFunc(pods, func(one pod) bool { return !labels.SelectorFromSet(match).Matches(one.labels) })
+}
+
+// checkSelectors reports selectors that select nothing.
+func checkSelectors(from cluster, report reporter) {
+	for _, one := range from {
+		var match map[string]string
+		switch one := one.(type) {
+		case *corev1.Service:
+			match = one.Spec.Selector
+		case *policyv1.PodDisruptionBudget:
+			match = one.Spec.Selector.MatchLabels
+		case *istionetworking.Sidecar:
+			match = one.Spec.GetWorkloadSelector().GetLabels()
+		case *istiotelemetry.Telemetry:
+			match = one.Spec.GetSelector().GetMatchLabels()
+		}
+		if match != nil && len(selected(from, one.GetNamespace(), match, report)) == 0 {
+			report("%s: selects no pod", id(one))
+		}
+	}
 }
 
 // unmarshal reads the YAML text within an object.
