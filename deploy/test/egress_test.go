@@ -101,15 +101,14 @@ func encrypted(from cluster, entry *istionetworking.ServiceEntry, way destinatio
 
 // hasWaypoint reports whether the namespace uses a waypoint that exists.
 func hasWaypoint(from cluster, namespace string) bool {
-	var name string
 	for _, one := range all[*corev1.Namespace](from) {
-		if one.Name == namespace {
-			name = one.Labels[label.IoIstioUseWaypoint.Name]
+		for _, proxy := range all[*gateway.Gateway](from) {
+			if one.Name == namespace && proxy.Namespace == namespace && proxy.Name == one.Labels[label.IoIstioUseWaypoint.Name] {
+				return proxy.Spec.GatewayClassName == "istio-waypoint"
+			}
 		}
 	}
-	return slices.ContainsFunc(all[*gateway.Gateway](from), func(one *gateway.Gateway) bool {
-		return one.Namespace == namespace && one.Name == name && one.Spec.GatewayClassName == "istio-waypoint"
-	})
+	return false
 }
 
 // checkRules reports TLS that proves nothing, because it accepts any

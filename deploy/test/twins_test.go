@@ -13,22 +13,17 @@ import (
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-const (
-	emulatorHost = "books-emulator.books-emulator.svc.cluster.local"
-	emulatorPort = 8443
-)
-
 // checkTwin reports where an offline folder differs from its original by more
 // than the address and the CA of the stand-in.
 func checkTwin(original, twin cluster, report reporter) {
-	// Endpoints of the stand-in, for every port of the original.
+	const standIn = "books-emulator.books-emulator.svc.cluster.local"
 	for _, entry := range all[*istionetworking.ServiceEntry](twin) {
 		ports := map[string]uint32{}
 		for _, port := range entry.Spec.GetPorts() {
-			ports[port.GetName()] = emulatorPort
+			ports[port.GetName()] = 8443
 		}
 		endpoints := entry.Spec.GetEndpoints()
-		if len(endpoints) != 1 || endpoints[0].GetAddress() != emulatorHost || !maps.Equal(endpoints[0].GetPorts(), ports) {
+		if len(endpoints) != 1 || endpoints[0].GetAddress() != standIn || !maps.Equal(endpoints[0].GetPorts(), ports) {
 			report("%s: does not lead to the stand-in", id(entry))
 		}
 	}
