@@ -53,7 +53,7 @@ func withoutStandIn(from cluster, report reporter) map[string]string {
 			one.Spec.Endpoints = nil
 		case *istionetworking.DestinationRule:
 			delete(one.Annotations, annotation.GalleyAnalyzeSuppress.Name)
-			one.Spec.WorkloadSelector = nil
+			one.Spec.ExportTo, one.Spec.WorkloadSelector = nil, nil
 			for _, settings := range one.Spec.GetTrafficPolicy().GetPortLevelSettings() {
 				if tls := settings.GetTls(); tls.GetMode() == networking.ClientTLSSettings_SIMPLE {
 					tls.CaCertificates, tls.CredentialName = "", ""
