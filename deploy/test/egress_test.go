@@ -10,10 +10,8 @@ import (
 	"istio.io/api/label"
 	networking "istio.io/api/networking/v1"
 	istionetworking "istio.io/client-go/pkg/apis/networking/v1"
-	istiotelemetry "istio.io/client-go/pkg/apis/telemetry/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
@@ -154,8 +152,11 @@ func checkCA(from cluster, rule *istionetworking.DestinationRule, tls *networkin
 		report("%s: applies to proxies without the file %s", id(rule), file)
 	default:
 		for _, proxy := range proxies {
-			if !slices.Contains(proxy.mounts, path.Dir(file)) {
-				report("%s: the proxy of %s does not have the file %s", id(rule), proxy.name, file)
+			mounted := slices.ContainsFunc(slices.Collect(maps.Values(proxy.sidecar)), func(mount corev1.VolumeMount) bool {
+				return mount.MountPath == path.Dir(file)
+			})
+			if !mounted && !proxy.gateway {
+				report("%s: the sidecar of %s does not have the file %s", id(rule), proxy.name, file)
 			}
 		}
 	}
@@ -186,63 +187,29 @@ func checkExport(from cluster, report reporter) {
 
 // pod is a pod with a proxy: of a Deployment, or of a Gateway.
 type pod struct {
-	name   string
-	labels labels.Set
-	mounts []string // folders of the proxy, in addition to its own
+	name    string
+	labels  labels.Set
+	sidecar map[string]corev1.VolumeMount // mounts of the sidecar, in addition to its own
+	gateway bool
 }
 
 // selected returns the pods of the namespace that have all the labels.
 func selected(from cluster, namespace string, match map[string]string, report reporter) []pod {
 	var pods []pod
-	add := func(name string, labels labels.Set, mounts []corev1.VolumeMount) {
-		one := pod{name: name, labels: labels}
-		for _, mount := range mounts {
-			one.mounts = append(one.mounts, mount.MountPath)
-		}
-		pods = append(pods, one)
-	}
-
-	for _, deployment := range all[*appsv1.Deployment](from) {
-		mounts := map[string]corev1.VolumeMount{}
-		unmarshal(deployment.Spec.Template.Annotations[annotation.SidecarUserVolumeMount.Name], &mounts, deployment, report)
-		if deployment.Namespace == namespace {
-			add(deployment.Name, deployment.Spec.Template.Labels, slices.Collect(maps.Values(mounts)))
+	for _, one := range all[*appsv1.Deployment](from) {
+		if one.Namespace == namespace {
+			added := pod{name: one.Name, labels: one.Spec.Template.Labels}
+			unmarshal(one.Spec.Template.Annotations[annotation.SidecarUserVolumeMount.Name], &added.sidecar, one, report)
+			pods = append(pods, added)
 		}
 	}
 	for _, one := range all[*gateway.Gateway](from) {
-		var mounts []corev1.VolumeMount
-		for _, config := range all[*corev1.ConfigMap](from) {
-			if one.Spec.Infrastructure != nil && one.Spec.Infrastructure.ParametersRef.Name == config.Name {
-				var patch appsv1.Deployment
-				unmarshal(config.Data["deployment"], &patch, config, report)
-				mounts = patch.Spec.Template.Spec.Containers[0].VolumeMounts
-			}
-		}
 		if one.Namespace == namespace {
-			add(one.Name, labels.Set{label.IoK8sNetworkingGatewayGatewayName.Name: one.Name}, mounts)
+			name := labels.Set{label.IoK8sNetworkingGatewayGatewayName.Name: one.Name}
+			pods = append(pods, pod{name: one.Name, labels: name, gateway: true})
 		}
 	}
 	return slices.DeleteFunc(pods, func(one pod) bool { return !labels.SelectorFromSet(match).Matches(one.labels) })
-}
-
-// checkSelectors reports selectors that select nothing.
-func checkSelectors(from cluster, report reporter) {
-	for _, one := range from {
-		var match map[string]string
-		switch one := one.(type) {
-		case *corev1.Service:
-			match = one.Spec.Selector
-		case *policyv1.PodDisruptionBudget:
-			match = one.Spec.Selector.MatchLabels
-		case *istionetworking.Sidecar:
-			match = one.Spec.GetWorkloadSelector().GetLabels()
-		case *istiotelemetry.Telemetry:
-			match = one.Spec.GetSelector().GetMatchLabels()
-		}
-		if match != nil && len(selected(from, one.GetNamespace(), match, report)) == 0 {
-			report("%s: selects no pod", id(one))
-		}
-	}
 }
 
 // unmarshal reads the YAML text within an object.

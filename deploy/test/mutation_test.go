@@ -64,13 +64,9 @@ func TestMutations(t *testing.T) {
 			file: "egress-gateway/http-route.yaml",
 			edit: "        - x-forwarded-for\n => ",
 		},
-		"Sidecar details-v2: selects no pod": {
+		"Sidecar details-v2: want it for details v2 alone": {
 			file: "books-only/sidecar.yaml",
 			edit: "version: v2 => version: v3",
-		},
-		"Service books-emulator: selects no pod": {
-			file: "offline/emulator/service.yaml",
-			edit: "selector:\n    app: books-emulator => selector:\n    app: emulator",
 		},
 		"details-v2 tls-origination: ServiceEntry googleapis: plain HTTP would leave through port 443": {
 			file: "tls-origination/kustomization.yaml",
@@ -128,7 +124,7 @@ func TestMutations(t *testing.T) {
 			file: "offline/ambient/kustomization.yaml",
 			edit: "configmap://bookinfo-egress/ => configmap://default/",
 		},
-		"the proxy of details-v2 does not have the file /etc/emulator/ca.pem": {
+		"the sidecar of details-v2 does not have the file /etc/emulator/ca.pem": {
 			file: "offline/both/kustomization.yaml",
 			edit: "/etc/books-emulator/ca.pem => /etc/emulator/ca.pem",
 		},

@@ -34,6 +34,9 @@ func checkPolicy(from cluster, report reporter) {
 	}
 
 	for _, sidecar := range all[*istionetworking.Sidecar](from) {
+		if len(selected(from, sidecar.Namespace, sidecar.Spec.GetWorkloadSelector().GetLabels(), report)) != 1 {
+			report("%s: want it for details v2 alone", id(sidecar))
+		}
 		if sidecar.Spec.GetOutboundTrafficPolicy().GetMode() != networking.OutboundTrafficPolicy_REGISTRY_ONLY ||
 			len(sidecar.Spec.GetEgress()) != 1 || !slices.Equal(sidecar.Spec.GetEgress()[0].GetHosts(), []string{"./www.googleapis.com"}) {
 			report("%s: more than www.googleapis.com may leave", id(sidecar))
@@ -97,8 +100,7 @@ func checkNetworkPolicies(from cluster, report reporter) {
 			continue
 		}
 		for _, pod := range selected(from, one.Namespace, nil, report) {
-			_, exempt := pod.labels[label.IoK8sNetworkingGatewayGatewayName.Name]
-			if selector.Matches(pod.labels) == exempt {
+			if selector.Matches(pod.labels) == pod.gateway {
 				report("%s: wants the gateway, and nobody else, to leave: not so for %s", id(one), pod.name)
 			}
 		}
