@@ -60,7 +60,8 @@ func id(one object) string {
 }
 
 // apiServer decodes objects as an API server with the custom resources of
-// Istio and of Gateway API does.
+// Istio and of Gateway API does. kubectl-validate would do the same, but its
+// last release, v0.0.4, does not compile with today's Kubernetes modules.
 type apiServer struct {
 	decoder    runtime.Decoder
 	validators map[schema.GroupVersionKind]func() (validator, error)
