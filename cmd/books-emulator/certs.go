@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -38,33 +37,23 @@ func certs(args []string, stdout io.Writer) error {
 	}
 	// All three or none: they belong together.
 	for name := range files {
-		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, os.ErrNotExist) {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
 			return fmt.Errorf("%s already exists", filepath.Join(dir, name))
 		}
 	}
 	for name, data := range files {
-		if err := create(filepath.Join(dir, name), data); err != nil {
+		mode := os.FileMode(0o644)
+		if name == "tls.key" {
+			mode = 0o600
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, mode); err != nil {
 			return err
 		}
 	}
-	fmt.Fprintf(stdout, `Wrote ca.pem, tls.crt and tls.key to %[1]s, valid for a year. For Kubernetes, after applying
-deploy/offline/emulator:
+	fmt.Fprintf(stdout, `Wrote ca.pem, tls.crt and tls.key to %[1]s, valid for a year.
+For Kubernetes, after applying deploy/offline/emulator:
   kubectl create secret tls books-emulator-tls -n books-emulator --cert=%[1]s/tls.crt --key=%[1]s/tls.key
   kubectl create configmap books-emulator-ca --from-file=%[1]s/ca.pem
 `, dir)
 	return nil
-}
-
-// create writes a new file. It follows no link and overwrites nothing.
-func create(path string, data []byte) error {
-	mode := os.FileMode(0o644)
-	if filepath.Ext(path) == ".key" {
-		mode = 0o600
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-	return errors.Join(err, file.Close())
 }

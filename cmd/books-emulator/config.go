@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -98,11 +97,6 @@ func readConfig(args []string) (config, error) {
 		return config{}, err
 	}
 
-	for _, addr := range []string{cfg.HTTPAddr, cfg.HTTPSAddr} {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return config{}, usageErrorf("invalid address %q: want one such as localhost:8080 or :8080", addr)
-		}
-	}
 	switch {
 	case version:
 		return config{}, errVersion
@@ -110,8 +104,6 @@ func readConfig(args []string) (config, error) {
 		return config{}, usageErrorf("--cert and --key need each other")
 	case certFile != "" && cfg.caOut != "":
 		return config{}, usageErrorf("--ca-out is for the new CA, which --cert replaces")
-	case cfg.Delay < 0:
-		return config{}, usageErrorf("invalid --delay %v: want at least 0s", cfg.Delay)
 	case certFile != "":
 		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {

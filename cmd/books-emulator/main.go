@@ -73,12 +73,10 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	cfg.Log = log.New(stdout, "", 0)
 	cfg.ErrorLog = log.New(probeFilter{stderr}, "books-emulator: ", 0)
 	server, err := googlebookstest.Start(cfg.Config) //nolint:contextcheck // it ends with Shutdown
-	switch _, network := errors.AsType[*net.OpError](err); {
-	case errors.Is(err, syscall.EADDRINUSE):
+	if _, ok := errors.AsType[*net.OpError](err); ok {
 		return fmt.Errorf("%w; choose another address with --http or --https", err)
-	case network:
-		return err
-	case err != nil:
+	}
+	if err != nil {
 		return usageErrorf("--fail: %v; see --help", err)
 	}
 	defer server.Close()
@@ -101,7 +99,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // greet says where the emulator listens and how to point details at it.
 func greet(w io.Writer, cfg config, server *googlebookstest.Server) {
 	plain, encrypted := reachable(cfg.HTTPAddr, server.HTTPAddr), reachable(cfg.HTTPSAddr, server.HTTPSAddr)
-	fmt.Fprintf(w, "A stand-in for Google Books is at https://%s and http://%s. To point details at it:\n", encrypted, plain)
+	fmt.Fprintf(w, "A stand-in for Google Books: https://%s and http://%s\nTo point details at it:\n", encrypted, plain)
 	key := ""
 	if cfg.RequireKey {
 		key = "GOOGLE_BOOKS_API_KEY=any "
@@ -112,7 +110,7 @@ func greet(w io.Writer, cfg config, server *googlebookstest.Server) {
 	case cfg.Certificate != nil:
 		fmt.Fprintf(w, "  %sGOOGLE_BOOKS_HOST=%s GOOGLE_BOOKS_CA_FILE=<its CA> go run ./cmd/details\n", key, encrypted)
 	default:
-		fmt.Fprintln(w, "  over TLS: start again with --ca-out ca.pem, for details to trust")
+		fmt.Fprintln(w, "  over TLS: start again with --ca-out ca.pem, which details must trust")
 	}
 	fmt.Fprintf(w, "  %sDO_NOT_ENCRYPT=true GOOGLE_BOOKS_HOST=%s go run ./cmd/details\n", key, plain)
 }
@@ -121,7 +119,7 @@ func greet(w io.Writer, cfg config, server *googlebookstest.Server) {
 // that the server got. For all addresses it returns localhost, which is in the
 // certificate.
 func reachable(requested, actual string) string {
-	host, _, _ := net.SplitHostPort(requested) // readConfig has checked it
+	host, _, _ := net.SplitHostPort(requested) // valid: the server listens there
 	_, port, _ := net.SplitHostPort(actual)
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"

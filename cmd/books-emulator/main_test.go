@@ -57,33 +57,18 @@ func TestErrors(t *testing.T) {
 			args: []string{"--nope"},
 			want: "flag provided but not defined: -nope; see --help",
 		},
-		"argument": {
-			args: []string{"serve"},
-			want: `unknown argument "serve"; see --help`,
-		},
-		"http": {
-			args: []string{"--http", "8080"},
-			want: `invalid address "8080": want one such as localhost:8080 or :8080`,
-		},
-		"https": {
-			args: []string{"--https", "x"},
-			want: `invalid address "x": want one such as localhost:8080 or :8080`,
+		"no port": {
+			args:   []string{"--http", "8080"},
+			status: 1,
+			want:   "listen tcp: address 8080: missing port in address; choose another address with --http or --https\n",
 		},
 		"cert without key": {
 			args: []string{"--cert", "a"},
 			want: "--cert and --key need each other",
 		},
-		"key without cert": {
-			args: []string{"--key", "a"},
-			want: "--cert and --key need each other",
-		},
 		"ca-out with cert": {
 			args: []string{"--cert", "a", "--key", "b", "--ca-out", "c"},
 			want: "--ca-out is for the new CA, which --cert replaces",
-		},
-		"negative delay": {
-			args: []string{"--delay", "-1s"},
-			want: "invalid --delay -1s: want at least 0s",
 		},
 		"unknown fault": {
 			args: []string{"--fail", "rest:10"},
@@ -93,17 +78,9 @@ func TestErrors(t *testing.T) {
 			args: []string{"--fail", "hang:abc"},
 			want: `invalid value "hang:abc" for flag -fail: invalid percentage "abc": want a number; see --help`,
 		},
-		"more than 100 %": {
-			args: []string{"--fail", "reset,close:1"},
-			want: "--fail: the shares of the faults add up to 101 %: want at most 100; see --help",
-		},
 		"certs without folder": {
 			args: []string{"certs"},
 			want: "missing --out DIR, the folder for ca.pem, tls.crt and tls.key",
-		},
-		"certs with argument": {
-			args: []string{"certs", "dir"},
-			want: `unknown argument "dir"; see --help`,
 		},
 		"port in use": {
 			args:   []string{"--http", "localhost:0", "--https", other.Addr().String(), "--ca-out", caFile},
@@ -320,7 +297,8 @@ func TestSignals(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "--http", "localhost:0", "--https", "localhost:0", "--fail", "hang")
+			args := []string{"--http", "localhost:0", "--https", "localhost:0", "--fail", "hang"}
+			cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 			cmd.Env = append(os.Environ(), asProgram+"=1")
 			e := new(emulator)
 			cmd.Stdout, cmd.Stderr = &e.stdout, &e.stderr
@@ -374,7 +352,7 @@ func start(t *testing.T, args ...string) *emulator {
 
 func (e *emulator) waitUntilReady(t *testing.T) {
 	t.Helper()
-	greeting := regexp.MustCompile(`https://(localhost:\d+) and http://(localhost:\d+)\.(?s:.*)go run ./cmd/details\n`)
+	greeting := regexp.MustCompile(`https://(localhost:\d+) and http://(localhost:\d+)\n(?s:.*)go run ./cmd/details\n`)
 	require.Eventually(t, func() bool {
 		match := greeting.FindStringSubmatch(e.stdout.String())
 		if match != nil {

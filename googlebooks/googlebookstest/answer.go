@@ -125,8 +125,7 @@ func htmlError(status int) answer {
 	return answer{status: status, contentType: "text/html; charset=UTF-8", body: body}
 }
 
-// begin sends the headers that Google sent in 2026; Content-Length is none of
-// them.
+// begin sends the headers that Google sent in 2026, without Content-Length.
 func (a answer) begin(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", a.contentType)

@@ -219,7 +219,8 @@ func checks() map[string]func(t *testing.T, a arrival) {
 		"10-mb": func(t *testing.T, a arrival) {
 			t.Helper()
 			assert.Len(t, a.body, 10<<20+len(`"padding": "",`)+len(comedy))
-			assert.True(t, json.Valid([]byte(a.body)), "only its size is wrong")
+			assert.True(t, strings.HasPrefix(a.body, `{"padding": "xxx`))
+			assert.True(t, strings.HasSuffix(a.body, `xxx",`+comedy[1:]), "only its size is wrong")
 		},
 		"redirect": func(t *testing.T, a arrival) {
 			t.Helper()
@@ -292,40 +293,30 @@ func TestEgressPolicy(t *testing.T) {
 func TestCloseEndsFaultsThatWait(t *testing.T) {
 	t.Parallel()
 	for _, fault := range []string{"hang", "slow-headers", "slow-body", "ok"} {
-		for _, scheme := range []string{"http", "https"} {
-			t.Run(fault+" over "+scheme, func(t *testing.T) {
-				t.Parallel()
-				cfg := googlebookstest.Config{Slow: time.Hour}
-				if fault == "ok" {
-					cfg.Delay = time.Hour
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			cfg := googlebookstest.Config{Slow: time.Hour}
+			if fault == "ok" {
+				cfg.Delay = time.Hour
+			}
+			srv := newServer(t, cfg)
+			srv.Script(fault)
+			go func() {
+				for len(srv.Requests()) == 0 {
+					time.Sleep(time.Millisecond)
 				}
-				srv := newServer(t, cfg)
-				srv.Script(fault)
-				addr := map[string]string{"http": srv.HTTPAddr, "https": srv.HTTPSAddr}[scheme]
-				req, c := newRequest(t, scheme+"://"+addr+comedyPath), newClient(t, srv)
-				began, failed := make(chan bool, 1), make(chan error, 1)
-				go func() {
-					resp, err := c.Do(req)
-					began <- err == nil
-					if err == nil {
-						_, err = io.Copy(io.Discard, resp.Body)
-						resp.Body.Close()
-					}
-					failed <- err
-				}()
-				if fault == "slow-body" {
-					assert.True(t, <-began, "the headers come at once")
+				if fault != "slow-body" { // its headers come at once
+					srv.Close()
 				}
-				require.Eventually(t, func() bool { return len(srv.Requests()) == 1 }, patience, time.Millisecond)
-
+			}()
+			resp, err := newClient(t, srv).Do(newRequest(t, "https://"+srv.HTTPSAddr+comedyPath))
+			if fault == "slow-body" {
+				require.NoError(t, err)
+				defer resp.Body.Close()
 				srv.Close()
-				select {
-				case err := <-failed:
-					assert.Error(t, err)
-				case <-time.After(patience):
-					assert.Fail(t, "the client still waits")
-				}
-			})
-		}
+				_, err = io.ReadAll(resp.Body)
+			}
+			assert.Error(t, err)
+		})
 	}
 }

@@ -22,7 +22,7 @@ func (s *Server) log(r *http.Request, line *statusRecorder) {
 	if names := meshHeaders(r.Header); s.cfg.RefuseMeshHeaders && len(names) > 0 {
 		status += " (" + strings.Join(names, ", ") + ")"
 	}
-	target := strconv.QuoteToASCII(redactKey(r.RequestURI))
+	target := strconv.Quote(redactKey(r.RequestURI))
 	s.cfg.Log.Printf("%s %s %s", r.Method, target[1:len(target)-1], status)
 }
 

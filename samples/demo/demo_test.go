@@ -36,8 +36,7 @@ func TestOnce(t *testing.T) {
 	for line := range strings.Lines(out) {
 		assert.LessOrEqual(t, utf8.RuneCountInString(line), 61, line)
 	}
-	numbers := regexp.MustCompile(`\b\d+ (ms|bytes)|:\d{2,}/details|[\d.]+ s\.`)
-	out = numbers.ReplaceAllStringFunc(out, func(s string) string { return regexp.MustCompile(`[\d.]*\d`).ReplaceAllString(s, "N") })
+	out = regexp.MustCompile(`[\d.]+( ms| bytes|/details| s\.)`).ReplaceAllString(out, "N$1")
 	assert.Contains(t, out, `
     $ curl localhost:N/details/0
     {"id":0,"author":"William Shakespeare",
@@ -114,7 +113,8 @@ func TestUntilCtrlC(t *testing.T) {
 	go func() { status <- run(ctx, googlebookstest.Config{}, nil, &stdout, io.Discard) }()
 	waitFor := func(text string) {
 		t.Helper()
-		require.Eventually(t, func() bool { return strings.Contains(stdout.String(), text) }, 30*time.Second, 5*time.Millisecond, text)
+		seen := func() bool { return strings.Contains(stdout.String(), text) }
+		require.Eventually(t, seen, 30*time.Second, 5*time.Millisecond, text)
 	}
 	waitFor("Ctrl-C ends the demo")
 	urls := regexp.MustCompile(`curl (localhost:\d+/details)/1`).FindAllStringSubmatch(stdout.String(), -1)
@@ -193,8 +193,8 @@ func TestPortInUse(t *testing.T) {
 func TestReadable(t *testing.T) {
 	t.Parallel()
 	call := "GET /books/v1/volumes?q=isbn:0486424618 HTTP/1.1\r\nHost: www.googleapis.com\r\nX-Goog-Api-Key: " + fakeKey
-	answer := googlebookstest.Sample("0486424618")
-	assert.Equal(t, "www.googleapis.com, "+fakeKey+", /books/v1/volumes?q=isbn:, volumeInfo", readable(append([]byte(call), answer...)))
+	seen := append([]byte(call), googlebookstest.Sample("0486424618")...)
+	assert.Equal(t, "www.googleapis.com, "+fakeKey+", /books/v1/volumes?q=isbn:, volumeInfo", readable(seen))
 }
 
 func TestColours(t *testing.T) {

@@ -165,7 +165,8 @@ func (s *services) play(ctx context.Context, out screen, sc *scenario) error {
 	if body == strings.Join(sc.body, "") {
 		body = strings.Join(sc.body, "\n ")
 	}
-	out.indented("%s\n%s\n", body, out.paint(dim, fmt.Sprintf("%d %s, in %d ms", status, http.StatusText(status), took.Milliseconds())))
+	result := fmt.Sprintf("%d %s, in %d ms", status, http.StatusText(status), took.Milliseconds())
+	out.indented("%s\n%s\n", body, out.paint(dim, result))
 	out.indented("%s", strings.Join(events, "\n"))
 	if err != nil {
 		out.indented("\n%s", out.paint(red, "✗ not as expected"))
