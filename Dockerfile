@@ -1,7 +1,8 @@
-# Two images from one build, both static, from scratch, and running as nobody in particular:
-#   docker buildx build --target details .    the service (the default)
+# Two images, both static, from scratch, and not running as root:
+#   docker buildx build .                     the service
 #   docker buildx build --target emulator .   the stand-in for Google Books, for clusters without internet
-# The compiler runs on the machine's own platform and cross-compiles, so no other platform is emulated.
+#
+# The Go compiler runs on the build machine's own platform and cross-compiles, so no emulation is needed.
 
 FROM --platform=$BUILDPLATFORM golang:1.26 AS source
 WORKDIR /src
@@ -9,9 +10,10 @@ COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod \
     go mod download
 COPY . .
-ARG TARGETOS TARGETARCH VERSION=dev COMMIT=unknown
+ARG TARGETOS TARGETARCH VERSION=dev
 ENV CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH
-ENV GOFLAGS="-trimpath -buildvcs=false" LDFLAGS="-s -w -X example.com/bookinfo/cmd/internal/buildinfo.version=$VERSION"
+ENV GOFLAGS="-trimpath -buildvcs=false"
+ENV LDFLAGS="-s -w -X example.com/bookinfo/cmd/internal/buildinfo.version=$VERSION"
 
 FROM source AS build-details
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
@@ -21,30 +23,34 @@ FROM source AS build-emulator
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
     go build -ldflags="$LDFLAGS" -o /out/books-emulator ./cmd/books-emulator
 
-# 65532 is nobody's id on a node. Never 1337: that is the sidecar's own user, whose traffic leaves a pod uncaptured.
+# User 65532 exists on no node. It must not be 1337, the sidecar's user: traffic of that user bypasses the sidecar.
 FROM scratch AS emulator
-ARG VERSION=dev COMMIT=unknown
+ARG VERSION=dev
 LABEL org.opencontainers.image.title="examples-bookinfo-books-emulator" \
       org.opencontainers.image.description="A stand-in for the volumes API of Google Books" \
-      org.opencontainers.image.version=$VERSION \
-      org.opencontainers.image.revision=$COMMIT
+      org.opencontainers.image.version=$VERSION
 COPY --from=build-emulator /out/books-emulator /books-emulator
 USER 65532:65532
 EXPOSE 8080 8443
 ENTRYPOINT ["/books-emulator"]
-# By itself it listens on the loopback interface only, which nothing outside a container reaches. Arguments replace these.
+# The program's default is the loopback interface, which nothing outside the container can reach.
 CMD ["--http", ":8080", "--https", ":8443"]
 
+# The last stage is the one that is built without --target.
 FROM scratch AS details
-ARG VERSION=dev COMMIT=unknown
-LABEL org.opencontainers.image.title="examples-bookinfo-details-v2" \
+ARG VERSION=dev
+# Bookinfo's own build arguments. As in Bookinfo, service_version without enable_external_book_service
+# means the fixed book of details-v1. Without either, this is details-v2.
+ARG service_version
+ARG enable_external_book_service=${service_version:+false}
+ENV ENABLE_EXTERNAL_BOOK_SERVICE=${enable_external_book_service:-true}
+LABEL org.opencontainers.image.title="examples-bookinfo-details-${service_version:-v2}" \
       org.opencontainers.image.description="Bookinfo's details service, backed by Google Books" \
-      org.opencontainers.image.version=$VERSION \
-      org.opencontainers.image.revision=$COMMIT
-# The roots that Google's certificate is checked against; without them HTTPS can't work.
+      org.opencontainers.image.version=$VERSION
+# The root certificates that Google's certificate is verified with.
 COPY --from=source /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build-details /out/details /details
 USER 65532:65532
 EXPOSE 9080
-# The port is an argument, as in `details.rb 9080`.
+# The port may follow as an argument, as in `details.rb 9080`.
 ENTRYPOINT ["/details"]

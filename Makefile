@@ -1,7 +1,7 @@
-# Everything a contributor or a CI runs is a target here; `make` alone lists them.
+# Every task of a contributor or of CI is a target here. `make` alone lists them.
 #
-# Tools come by exact version through the go command itself (`go run tool@version`): nothing is installed globally, and
-# go.mod holds only what the program and its tests import.
+# Tools are pinned and run through the go command (`go run tool@version`). Nothing is installed globally, and go.mod
+# lists only what the programs and their tests import.
 
 SHELL := /bin/bash
 
@@ -9,67 +9,73 @@ GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v
 ACTIONLINT    := go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GOVULNCHECK   := go run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-# What --version prints and what the image is tagged with. Outside a Git checkout they are plain words, not an error.
+# The version that --version prints, and the commit in the image's labels. Outside a Git checkout: dev and unknown.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 COMMIT  ?= $(shell git rev-parse --verify --quiet HEAD 2>/dev/null || echo unknown)
 
-# Registry and namespace of the images, without a trailing slash. Empty: local names.
+# Registry and namespace of the images, without a trailing slash. Empty: a local name.
 HUB ?=
 TAG ?= dev
-# Set PLATFORMS to a list such as linux/amd64,linux/arm64 (needs PUSH=1: a local store holds one platform). Empty: this machine's.
+# Platforms of the images, such as linux/amd64,linux/arm64. More than one needs PUSH=1. Empty: this machine's platform.
 PLATFORMS ?=
-# Set PUSH to push the images, with an SBOM and a provenance attestation, instead of loading them into the local store.
+# PUSH=1 pushes the images, with an SBOM and a provenance attestation. Empty: they go to the local image store.
 PUSH ?=
 
 # Extra flags for `go test`, such as TESTFLAGS='-run TestHandler -v'.
 TESTFLAGS ?=
-# How long each fuzz target runs.
+# Time for each fuzz target.
 FUZZTIME ?= 1m
-# Which benchmarks run, and how often.
+# Which benchmarks to run, and how often.
 BENCH ?= .
 COUNT ?= 1
-# Set ONCE to let the demo end by itself instead of waiting for Ctrl-C.
+# ONCE=1 ends the demo after its last line. Empty: it waits for Ctrl-C.
 ONCE ?=
-# Arguments for the service of `make run`.
+# Arguments for `make run`.
 ARGS ?=
 
-# The modules of this repository: the service, and the tests of the manifests, whose Kubernetes and Istio dependencies stay out of it.
-MODULES := $(patsubst %/,%,$(dir $(wildcard go.mod deploy/test/go.mod)))
+# The Go modules of this repository. The tests of the manifests are a module of their own, because they need Kubernetes and Istio.
+MODULES := . deploy/test
 
-GO_LDFLAGS := -s -w -X example.com/bookinfo/cmd/internal/buildinfo.version=$(VERSION)
+LINK_VERSION := -X example.com/bookinfo/cmd/internal/buildinfo.version=$(VERSION)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
 ##@ Use
 
-# Built, then run: `go run` would end every Ctrl-C in an error. -buildvcs=false: a checkout owned by someone else is no error either.
+# $(call build-dev,package): build one program into bin/dev/. `go run` would report an error after every Ctrl-C.
+# -buildvcs=false: go would refuse to build in a checkout that belongs to another user.
+build-dev = test -e bin/dev/$(notdir $(1)) || echo 'Building $(1)... The first build takes a minute or two.'; \
+	go build -buildvcs=false -ldflags='$(LINK_VERSION)' -o bin/dev/ ./$(1)
+
 .PHONY: demo
-demo: ## Show both ways out, HTTPS and TLS origination, offline (ONCE=1: end by itself)
-	@go build -buildvcs=false -o bin/dev/ ./samples/demo && exec bin/dev/demo $(if $(ONCE),--once)
+demo: ## Show both modes, HTTPS and TLS origination, offline (ONCE=1: do not wait for Ctrl-C)
+	@$(call build-dev,samples/demo) && exec bin/dev/demo $(if $(filter-out 0,$(ONCE)),--once)
 
 .PHONY: run
-run: ## Run the service from source, on port 9080 (ARGS=--help: the settings)
-	@go build -buildvcs=false -o bin/dev/ ./cmd/details && exec bin/dev/details $(ARGS)
+run: ## Run the service on port 9080 (ARGS=--help lists the settings)
+	@$(call build-dev,cmd/details) && exec bin/dev/details $(ARGS)
 
 .PHONY: build
-build: ## Build static, stripped binaries of the service and of the emulator into bin/
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags='$(GO_LDFLAGS)' -o bin/ ./cmd/details ./cmd/books-emulator
+build: ## Build static binaries of the service and of the emulator into bin/
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o bin/ \
+		-ldflags='-s -w $(LINK_VERSION)' ./cmd/details ./cmd/books-emulator
 
 ##@ Check
 
-# -race needs a C compiler. -timeout, for each package: one that hangs fails soon, with the stacks.
+# Without a C compiler, go sets CGO_ENABLED to 0. -timeout is per package: one that hangs fails early, with its stacks.
 .PHONY: test
-test: ## Run every test of the service, with the race detector (TESTFLAGS=… for more)
+test: ## Test the service, with the race detector (TESTFLAGS='-run Handler -v')
+	@test "$$(go env CGO_ENABLED)" = 1 || { echo 'make test: the race detector needs a C compiler. Without one, run: go test ./...'; exit 1; }
 	go test -race -timeout 3m $(TESTFLAGS) ./...
 
-# -count=1: the test cache does not see the manifests, which lie outside the test module.
+# -count=1: go's test cache does not notice a changed manifest, because the manifests are outside the test module.
 .PHONY: test-manifests
-test-manifests: ## Check the manifests and the walk-throughs, offline
+test-manifests: ## Test the manifests and the walk-throughs, offline
 	cd deploy/test && go vet ./... && go test -count=1 ./...
 
 .PHONY: analyze
-analyze: ## Run istioctl analyze over every egress mode (builds istioctl: minutes, the first time)
+analyze: ## Run istioctl analyze on every egress mode (the first run builds istioctl, which takes minutes)
 	deploy/test/analyze.sh
 
 .PHONY: lint
@@ -81,7 +87,7 @@ lint-go:
 		echo "lint-go: $$module"; \
 		cd $(CURDIR)/$$module; \
 		go vet ./... || status=1; \
-		go mod tidy -diff >/dev/null || { echo "$$module: go.mod or go.sum is not tidy: run go mod tidy"; status=1; }; \
+		go mod tidy -diff >/dev/null || { echo "$$module: go.mod or go.sum is not tidy, run: go mod tidy"; status=1; }; \
 		$(GOLANGCI_LINT) run --config $(CURDIR)/.golangci.yml ./... || status=1; \
 	done; exit $$status
 
@@ -95,15 +101,15 @@ lint-shell:
 	@scripts="$$(find . -name .git -prune -o -name '*.sh' -print | sort) .ci/run"; \
 	for script in $$scripts; do bash -n "$$script" || exit 1; done; \
 	if command -v shellcheck >/dev/null; then echo lint-shell: $$scripts; shellcheck $$scripts; \
-	else echo 'lint-shell: shellcheck is not installed; the scripts were only parsed (bash -n)'; fi
+	else echo 'lint-shell: shellcheck is not installed, so the scripts were only parsed (bash -n)'; fi
 
 .PHONY: fmt
-fmt: ## Format the Go code as the linter wants it
+fmt: ## Format the Go code
 	@set -e; for module in $(MODULES); do (cd $$module && $(GOLANGCI_LINT) fmt --config $(CURDIR)/.golangci.yml ./...); done
 
-# go test fuzzes one target of one package at a time. `go test -list` names the targets before the package that holds them.
+# go test fuzzes one target of one package per run. `go test -list` prints a package's targets before its name.
 .PHONY: fuzz
-fuzz: ## Run each fuzz target for FUZZTIME (1m)
+fuzz: ## Run each fuzz target (FUZZTIME=1m)
 	@set -o pipefail; \
 	targets=$$(go test -list '^Fuzz' ./... | awk '/^Fuzz/ { name[++n] = $$1; next } /^ok/ { for (i = 1; i <= n; i++) print $$2 ":" name[i]; n = 0; next } !/no test files/ { print > "/dev/stderr" }') || exit 1; \
 	status=0; for target in $$targets; do \
@@ -112,31 +118,33 @@ fuzz: ## Run each fuzz target for FUZZTIME (1m)
 	done; exit $$status
 
 .PHONY: vuln
-vuln: ## Look for known vulnerabilities in what the code calls (needs the internet)
+vuln: ## Check for known vulnerabilities (needs the internet)
 	@set -e; for module in $(MODULES); do (cd $$module && $(GOVULNCHECK) ./...); done
 
 ##@ Measure
 
 .PHONY: bench
-bench: ## Run the Go benchmarks, with allocations (BENCH=regexp, COUNT=n)
+bench: ## Run the Go benchmarks (BENCH=regexp, COUNT=n)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./...
 
 ##@ Ship
 
-# $(call image,target,name): one stage of the Dockerfile as one image.
+# $(call image,target,name): build one stage of the Dockerfile as an image.
 define image
 docker buildx build --target $(1) --tag $(if $(HUB),$(HUB)/)$(2):$(TAG) \
-	--build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) \
+	--build-arg VERSION=$(VERSION) --label org.opencontainers.image.revision=$(COMMIT) \
 	$(if $(PLATFORMS),--platform $(PLATFORMS)) $(if $(PUSH),--push --sbom=true --provenance=mode=max,--load) .
 endef
 
 .PHONY: image
 image: ## Build the images of the service and of the emulator (HUB=registry/namespace, TAG, PLATFORMS, PUSH=1)
+	@docker buildx version >/dev/null 2>&1 || { \
+		echo 'make image: needs Docker with buildx. With Buildah, run: buildah build -t examples-bookinfo-details-v2:dev .'; exit 1; }
 	$(call image,details,examples-bookinfo-details-v2)
 	$(call image,emulator,examples-bookinfo-books-emulator)
 
 .PHONY: clean
-clean: ## Remove what the other targets wrote
+clean: ## Remove bin/
 	rm -rf bin
 
 ##@ Help

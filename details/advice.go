@@ -35,8 +35,6 @@ func advice(e *googlebooks.Error) string {
 	// What a sidecar or another proxy says in Google's place.
 	case says("CERTIFICATE_VERIFY_FAILED"):
 		return "The sidecar does not trust the upstream's certificate: check caCertificates, sni and subjectAltNames in the DestinationRule"
-	case says("TLS_error"):
-		return "The sidecar's TLS connection to the upstream failed: check the port and the DestinationRule"
 	case says("overflow"):
 		return "The sidecar's circuit breaker is open: check connectionPool in the DestinationRule"
 	case says("local_rate_limited"):
@@ -47,14 +45,18 @@ func advice(e *googlebooks.Error) string {
 		return "The mesh's egress policy refused the call: see the VirtualService"
 	case says("no healthy upstream"):
 		return "The sidecar has no address for the upstream: check name resolution and the endpoints of its ServiceEntry"
-	case says("upstream connect error"):
-		return "The sidecar could not connect: check that the upstream can be reached, and the endpoints of its ServiceEntry"
+	case says("connection termination"):
+		return "The upstream closed the connection. Try again"
+	case says("upstream connect error"): // Envoy 1.40 leaves out the reason, which may be a certificate
+		return "The sidecar's access log says why it could not connect: check the endpoints of the ServiceEntry, and caCertificates, sni and subjectAltNames in the DestinationRule"
+	case says("HTTP request to an HTTPS server"):
+		return "Plain HTTP reached a TLS port: check that a DestinationRule originates TLS for it"
 
 	// What happened on the way.
 	case e.Reason == googlebooks.ReasonTimeout:
 		return "Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait"
 	case e.Reason == googlebooks.ReasonDNS:
-		return "Check name resolution: is there internet access, and does the cluster's DNS answer?"
+		return "Check name resolution: internet access and, in a cluster, its DNS"
 	case e.Reason == googlebooks.ReasonProxy:
 		return "Check the proxy that HTTPS_PROXY or HTTP_PROXY names"
 	case e.Reason == googlebooks.ReasonCertificate:

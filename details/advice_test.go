@@ -58,17 +58,21 @@ func TestAdvice(t *testing.T) {
 			},
 			want: "caCertificates",
 		},
-		"not TLS, to the sidecar": {
-			err:  googlebooks.Error{StatusCode: 503, Reason: googlebooks.ReasonNotAPI, Words: connectError + "transport failure reason: TLS_error:|268435703:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER:TLS_error_end"},
-			want: "TLS connection to the upstream failed",
+		"any failure to connect, in Envoy 1.40": {
+			err:  googlebooks.Error{StatusCode: 503, Reason: googlebooks.ReasonNotAPI, Words: connectError + "reset reason: remote connection failure"},
+			want: "caCertificates",
+		},
+		"closed by the upstream": {
+			err:  googlebooks.Error{StatusCode: 503, Reason: googlebooks.ReasonNotAPI, Words: connectError + "reset reason: connection termination"},
+			want: "closed the connection",
+		},
+		"plain HTTP to a TLS port": {
+			err:  googlebooks.Error{StatusCode: 400, Reason: googlebooks.ReasonNotAPI, Words: "Client sent an HTTP request to an HTTPS server."},
+			want: "originates TLS",
 		},
 		"circuit breaker": {
 			err:  googlebooks.Error{StatusCode: 503, Reason: googlebooks.ReasonNotAPI, Words: connectError + "reset reason: overflow"},
 			want: "circuit breaker",
-		},
-		"connection failure": {
-			err:  googlebooks.Error{StatusCode: 503, Reason: googlebooks.ReasonNotAPI, Words: connectError + "reset reason: connection failure"},
-			want: "ServiceEntry",
 		},
 		"no healthy upstream": {
 			err:  googlebooks.Error{StatusCode: 503, Reason: googlebooks.ReasonNotAPI, Words: "no healthy upstream"},

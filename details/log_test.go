@@ -38,19 +38,57 @@ func TestRequestLine(t *testing.T) {
 			target: "/details/0",
 			want:   map[string]any{"status": 200.0, "bytes": 0.0},
 		},
-		"health":         {target: "/health", want: map[string]any{"level": "DEBUG", "path": "/health"}},
-		"a bad id":       {target: "/details/x", want: map[string]any{"level": "WARN", "status": 400.0, "error": "please provide numeric product id"}},
-		"request id":     {target: "/details/0", header: http.Header{"X-Request-Id": {"r1"}}, want: map[string]any{"request_id": "r1"}},
-		"B3":             {target: "/details/0", header: http.Header{"X-B3-Traceid": {"463ac35c9f6413ad"}, "Traceparent": {w3c}}, want: map[string]any{"trace_id": "463ac35c9f6413ad"}},
-		"B3 in one":      {target: "/details/0", header: http.Header{"B3": {"80f198ee56343ba8-e457b5a2e4d86bd1-1"}}, want: map[string]any{"trace_id": "80f198ee56343ba8"}},
-		"B3, no trace":   {target: "/details/0", header: http.Header{"B3": {"0"}}, absent: []string{"trace_id"}},
-		"W3C":            {target: "/details/0", header: http.Header{"Traceparent": {w3c}}, want: map[string]any{"trace_id": "0af7651916cd43dd8448eb211c80319c"}},
-		"W3C, nonsense":  {target: "/details/0", header: http.Header{"Traceparent": {"nonsense"}}, absent: []string{"trace_id"}},
-		"a forged line":  {target: "/details/0%0A%7B%22level%22%3A%22ERROR%22%7D%1b[31m", want: map[string]any{"path": "/details/0\n{\"level\":\"ERROR\"}\x1b[31m"}},
-		"a forged id":    {target: "/details/0", header: http.Header{"X-Request-Id": {"a\n{\"level\":\"ERROR\"}\u2028\x1b[31m"}}, want: map[string]any{"request_id": "a\n{\"level\":\"ERROR\"}\u2028\x1b[31m"}},
-		"C1 controls":    {target: "/details/0%C2%9B2J%7F", want: map[string]any{"path": "/details/0\ufffd2J\ufffd"}},
-		"cut in a rune":  {target: "/details/0", header: http.Header{"X-Request-Id": {strings.Repeat("a", 255) + "äää"}}, want: map[string]any{"request_id": strings.Repeat("a", 255) + "…"}},
-		"endless header": {target: "/details/0", header: http.Header{"X-Request-Id": {strings.Repeat("a", 60_000)}}, want: map[string]any{"request_id": strings.Repeat("a", 256) + "…"}},
+		"health": {target: "/health", want: map[string]any{"level": "DEBUG", "path": "/health"}},
+		"a bad id": {
+			target: "/details/x",
+			want:   map[string]any{"level": "WARN", "status": 400.0, "error": "please provide numeric product id"},
+		},
+		"request id": {
+			target: "/details/0",
+			header: http.Header{"X-Request-Id": {"r1"}},
+			want:   map[string]any{"request_id": "r1"},
+		},
+		"B3": {
+			target: "/details/0",
+			header: http.Header{"X-B3-Traceid": {"463ac35c9f6413ad"}, "Traceparent": {w3c}},
+			want:   map[string]any{"trace_id": "463ac35c9f6413ad"},
+		},
+		"B3 in one": {
+			target: "/details/0",
+			header: http.Header{"B3": {"80f198ee56343ba8-e457b5a2e4d86bd1-1"}},
+			want:   map[string]any{"trace_id": "80f198ee56343ba8"},
+		},
+		"B3, no trace": {target: "/details/0", header: http.Header{"B3": {"0"}}, absent: []string{"trace_id"}},
+		"W3C": {
+			target: "/details/0",
+			header: http.Header{"Traceparent": {w3c}},
+			want:   map[string]any{"trace_id": "0af7651916cd43dd8448eb211c80319c"},
+		},
+		"W3C, nonsense": {
+			target: "/details/0",
+			header: http.Header{"Traceparent": {"nonsense"}},
+			absent: []string{"trace_id"},
+		},
+		"a forged line": {
+			target: "/details/0%0A%7B%22level%22%3A%22ERROR%22%7D%1b[31m",
+			want:   map[string]any{"path": "/details/0\n{\"level\":\"ERROR\"}\x1b[31m"},
+		},
+		"a forged id": {
+			target: "/details/0",
+			header: http.Header{"X-Request-Id": {"a\n{\"level\":\"ERROR\"}\u2028\x1b[31m"}},
+			want:   map[string]any{"request_id": "a\n{\"level\":\"ERROR\"}\u2028\x1b[31m"},
+		},
+		"C1 controls": {target: "/details/0%C2%9B2J%7F", want: map[string]any{"path": "/details/0\ufffd2J\ufffd"}},
+		"cut in a rune": {
+			target: "/details/0",
+			header: http.Header{"X-Request-Id": {strings.Repeat("a", 255) + "äää"}},
+			want:   map[string]any{"request_id": strings.Repeat("a", 255) + "…"},
+		},
+		"endless header": {
+			target: "/details/0",
+			header: http.Header{"X-Request-Id": {strings.Repeat("a", 60_000)}},
+			want:   map[string]any{"request_id": strings.Repeat("a", 256) + "…"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

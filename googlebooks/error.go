@@ -51,7 +51,7 @@ func apiReasons() []string {
 type Error struct {
 	StatusCode int    // HTTP status of the response; 0: there was none
 	Reason     string // the API's reason, such as rateLimitExceeded, or a Reason constant; may be empty
-	Words      string // what the API or a proxy said, at most 200 bytes; may be empty
+	Words      string // what the API or a proxy said, at most 256 bytes; may be empty
 	NoKey      bool   // the API refused a call without an API key
 	Message    string // what happened, on one line, Words included
 	Err        error  // the error of the network or the decoder, for a log; may be nil
@@ -63,8 +63,9 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap returns the error of the network or the decoder.
 func (e *Error) Unwrap() error { return e.Err }
 
-// maxWords limits Error.Words, in bytes.
-const maxWords = 200
+// maxWords limits Error.Words, in bytes. Envoy names a TLS failure some 200
+// bytes into its text.
+const maxWords = 256
 
 // opProxy is the Op of net/http's errors about the proxy of the environment.
 const opProxy = "proxyconnect"

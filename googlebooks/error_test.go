@@ -28,7 +28,14 @@ func googleError(reason, message, details string) string {
 		`"}],"status":"STATUS","details":[` + details + `]}}`
 }
 
-const overflow = "upstream connect error or disconnect/reset before headers. reset reason: overflow"
+// What Envoy answers for an open circuit breaker and, before 1.40, for a
+// certificate that it does not trust.
+const (
+	overflow           = "upstream connect error or disconnect/reset before headers. reset reason: overflow"
+	certificateFailure = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, " +
+		"transport failure reason: TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:verify cert failed: " +
+		"X509_verify_cert: certificate verification error at depth 0: unable to get local issuer certificate:TLS_error_end"
+)
 
 func TestErrors(t *testing.T) {
 	t.Parallel()
@@ -92,7 +99,7 @@ func TestErrors(t *testing.T) {
 			key:     "k3y",
 			status:  400,
 			body:    `{"error":{"message":"` + strings.Repeat("ä", 1000) + `"}}`,
-			message: "Google Books answered 400: " + strings.Repeat("ä", 98) + "…",
+			message: "Google Books answered 400: " + strings.Repeat("ä", 126) + "…",
 		},
 		"the key repeated": {
 			key:     "k3y",
@@ -124,6 +131,12 @@ func TestErrors(t *testing.T) {
 			body:    overflow + "\n",
 			reason:  ReasonNotAPI,
 			message: "www.googleapis.com:443 answered 503: " + overflow,
+		},
+		"a gateway's TLS failure": {
+			status:  503,
+			body:    certificateFailure,
+			reason:  ReasonNotAPI,
+			message: "www.googleapis.com:443 answered 503: " + certificateFailure[:200],
 		},
 		"a gateway's timeout": {
 			status:  504,
@@ -188,6 +201,9 @@ func TestErrors(t *testing.T) {
 			assert.Equal(t, tc.reason, e.Reason)
 			assert.True(t, strings.HasPrefix(e.Message, tc.message), e.Message)
 			assert.Contains(t, e.Message, e.Words)
+			if tc.body == certificateFailure {
+				assert.Contains(t, e.Words, "CERTIFICATE_VERIFY_FAILED")
+			}
 			assert.LessOrEqual(t, len(e.Words), maxWords)
 			assert.Equal(t, tc.noKey, e.NoKey)
 		})

@@ -68,26 +68,62 @@ func TestTries(t *testing.T) {
 		want    string // the tries, as number:status:backendFailed
 		err     string // "": a volume
 	}{
-		"good at once":           {[]httpmock.Responder{good()}, "1:200:", ""},
-		"refused once":           {[]httpmock.Responder{refused(), good()}, "1:0:noAnswer 2:200:", ""},
-		"refused twice":          {[]httpmock.Responder{refused(), refused(), good()}, "1:0:noAnswer 2:0:noAnswer 3:200:", ""},
-		"refused three times":    {[]httpmock.Responder{refused(), refused(), refused()}, "1:0:noAnswer 2:0:noAnswer 3:0:noAnswer", "no answer from"},
-		"500, 502, then good":    {[]httpmock.Responder{status(500), status(502), good()}, "1:500:backendFailed 2:502:backendFailed 3:200:", ""},
-		"503, 504, then good":    {[]httpmock.Responder{status(503), status(504), good()}, "1:503:backendFailed 2:504:backendFailed 3:200:", ""},
-		"503, then refused":      {[]httpmock.Responder{status(503), refused(), status(503)}, "1:503:backendFailed 2:0:noAnswer 3:503:backendFailed", "answered 503"},
-		"hangs once":             {[]httpmock.Responder{hangs, good()}, "1:0:timeout 2:200:", ""},
-		"hangs twice":            {[]httpmock.Responder{hangs, hangs}, "1:0:timeout 2:0:timeout", "no whole answer"},
-		"429 is final":           {[]httpmock.Responder{status(429)}, "1:429:backendFailed", "answered 429"},
-		"400 is final":           {[]httpmock.Responder{status(400)}, "1:400:backendFailed", "answered 400"},
-		"403 is final":           {[]httpmock.Responder{status(403)}, "1:403:backendFailed", "answered 403"},
-		"501 is final":           {[]httpmock.Responder{status(501)}, "1:501:backendFailed", "answered 501"},
-		"broken off once":        {[]httpmock.Responder{brokenOff, good()}, "1:200:truncated 2:200:", ""},
-		"no name once":           {[]httpmock.Responder{httpmock.NewErrorResponder(&net.DNSError{IsNotFound: true}), good()}, "1:0:dns 2:200:", ""},
-		"a bad answer is final":  {[]httpmock.Responder{httpmock.NewStringResponder(200, "x")}, "1:200:badAnswer", "not with volumes"},
-		"not found is final":     {[]httpmock.Responder{httpmock.NewStringResponder(200, `{"totalItems":0}`)}, "1:200:", "has no volume"},
+		"good at once": {[]httpmock.Responder{good()}, "1:200:", ""},
+		"refused once": {[]httpmock.Responder{refused(), good()}, "1:0:noAnswer 2:200:", ""},
+		"refused twice": {
+			answers: []httpmock.Responder{refused(), refused(), good()},
+			want:    "1:0:noAnswer 2:0:noAnswer 3:200:",
+		},
+		"refused three times": {
+			answers: []httpmock.Responder{refused(), refused(), refused()},
+			want:    "1:0:noAnswer 2:0:noAnswer 3:0:noAnswer",
+			err:     "no answer from",
+		},
+		"500, 502, then good": {
+			answers: []httpmock.Responder{status(500), status(502), good()},
+			want:    "1:500:backendFailed 2:502:backendFailed 3:200:",
+		},
+		"503, 504, then good": {
+			answers: []httpmock.Responder{status(503), status(504), good()},
+			want:    "1:503:backendFailed 2:504:backendFailed 3:200:",
+		},
+		"503, then refused": {
+			answers: []httpmock.Responder{status(503), refused(), status(503)},
+			want:    "1:503:backendFailed 2:0:noAnswer 3:503:backendFailed",
+			err:     "answered 503",
+		},
+		"hangs once":      {[]httpmock.Responder{hangs, good()}, "1:0:timeout 2:200:", ""},
+		"hangs twice":     {[]httpmock.Responder{hangs, hangs}, "1:0:timeout 2:0:timeout", "no whole answer"},
+		"429 is final":    {[]httpmock.Responder{status(429)}, "1:429:backendFailed", "answered 429"},
+		"400 is final":    {[]httpmock.Responder{status(400)}, "1:400:backendFailed", "answered 400"},
+		"403 is final":    {[]httpmock.Responder{status(403)}, "1:403:backendFailed", "answered 403"},
+		"501 is final":    {[]httpmock.Responder{status(501)}, "1:501:backendFailed", "answered 501"},
+		"broken off once": {[]httpmock.Responder{brokenOff, good()}, "1:200:truncated 2:200:", ""},
+		"no name once": {
+			answers: []httpmock.Responder{httpmock.NewErrorResponder(&net.DNSError{IsNotFound: true}), good()},
+			want:    "1:0:dns 2:200:",
+		},
+		"a bad answer is final": {
+			answers: []httpmock.Responder{httpmock.NewStringResponder(200, "x")},
+			want:    "1:200:badAnswer",
+			err:     "not with volumes",
+		},
+		"not found is final": {
+			answers: []httpmock.Responder{httpmock.NewStringResponder(200, `{"totalItems":0}`)},
+			want:    "1:200:",
+			err:     "has no volume",
+		},
 		"a certificate is final": {[]httpmock.Responder{untrusted}, "1:0:certificate", "is not trusted"},
-		"no TLS is final":        {[]httpmock.Responder{httpmock.NewErrorResponder(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"})}, "1:0:notTLS", "does not speak TLS"},
-		"429 after 503 is final": {[]httpmock.Responder{status(503), status(429)}, "1:503:backendFailed 2:429:backendFailed", "answered 429"},
+		"no TLS is final": {
+			answers: []httpmock.Responder{httpmock.NewErrorResponder(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"})},
+			want:    "1:0:notTLS",
+			err:     "does not speak TLS",
+		},
+		"429 after 503 is final": {
+			answers: []httpmock.Responder{status(503), status(429)},
+			want:    "1:503:backendFailed 2:429:backendFailed",
+			err:     "answered 429",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

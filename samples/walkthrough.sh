@@ -134,7 +134,7 @@ fail() {
   {
     kubectl get pods -l 'app in (details, books-emulator)' -A
     kubectl logs -l app=details,version=v2 -c details --tail=3
-    kubectl logs -l app=details,version=v2 -c istio-proxy --tail=5 || kubectl logs -n istio-egress deployment/waypoint --tail=5
+    kubectl logs -l app=details,version=v2 -c istio-proxy --tail=5 || kubectl logs -n bookinfo-egress deployment/waypoint --tail=5
   } 2>&1 | indent
   exit 1
 }

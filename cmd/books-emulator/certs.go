@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -11,17 +10,18 @@ import (
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
-// certs is the subcommand that makes the files for a Kubernetes Secret and ConfigMap. The CA's key is not kept: nothing
-// else can ever be signed with it.
+// certs is the subcommand that makes the files for a Kubernetes Secret and a
+// ConfigMap. It does not keep the CA's key, so the CA can sign nothing else.
 func certs(args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("certs", flag.ContinueOnError)
-	dir := flags.String("out", "", "")
+	out := flags.String("out", "", "")
 	if err := parse(flags, args); err != nil {
 		return err
 	}
-	if *dir == "" {
-		return usageErrorf("certs: --out DIR says where to write ca.pem, tls.crt and tls.key")
+	if *out == "" {
+		return usageErrorf("missing --out DIR, the folder for ca.pem, tls.crt and tls.key")
 	}
+	dir := filepath.Clean(*out)
 
 	ca, err := googlebookstest.NewCA()
 	if err != nil {
@@ -31,46 +31,29 @@ func certs(args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	files := []struct {
-		name string
-		data []byte
-		mode os.FileMode
-	}{
-		{"ca.pem", ca.PEM, 0o644},
-		{"tls.crt", certPEM, 0o644},
-		{"tls.key", keyPEM, 0o600},
-	}
-	if err := os.MkdirAll(*dir, 0o750); err != nil {
+	files := map[string][]byte{"ca.pem": ca.PEM, "tls.crt": certPEM, "tls.key": keyPEM}
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	// All or nothing: the three belong together.
-	for _, file := range files {
-		path := filepath.Join(*dir, file.name)
-		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("certs: %s is there already, and is not overwritten", path)
+	// All three or none: they belong together.
+	for name := range files {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			return fmt.Errorf("%s already exists", filepath.Join(dir, name))
 		}
 	}
-	for _, file := range files {
-		if err := create(filepath.Join(*dir, file.name), file.data, file.mode); err != nil {
+	for name, data := range files {
+		mode := os.FileMode(0o644)
+		if name == "tls.key" {
+			mode = 0o600
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, mode); err != nil {
 			return err
 		}
 	}
-
-	fmt.Fprintf(stdout, `Wrote ca.pem, tls.crt and tls.key to %[1]s, valid for a year. For Kubernetes, once deploy/offline/emulator/namespace.yaml is applied:
+	fmt.Fprintf(stdout, `Wrote ca.pem, tls.crt and tls.key to %[1]s, valid for a year.
+For Kubernetes, after applying deploy/offline/emulator:
   kubectl create secret tls books-emulator-tls -n books-emulator --cert=%[1]s/tls.crt --key=%[1]s/tls.key
   kubectl create configmap books-emulator-ca --from-file=%[1]s/ca.pem
-`, filepath.Clean(*dir))
-
+`, dir)
 	return nil
-}
-
-// create writes a new file; it fails where there is one, or a link to one.
-func create(path string, data []byte, mode os.FileMode) error {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(data)
-
-	return errors.Join(err, file.Close())
 }

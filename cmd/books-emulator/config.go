@@ -1,11 +1,11 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -13,36 +13,53 @@ import (
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
-const usageText = `books-emulator answers GET /books/v1/volumes?q=isbn:… as Google Books does, with sample volumes.
+const usageText = `books-emulator answers GET /books/v1/volumes?q=isbn:… as Google Books does,
+with sample volumes.
 
   books-emulator [flags]
   books-emulator certs --out DIR
 
 Flags:
-  --http ADDR       where to listen for plain HTTP (localhost:8080); GET /healthz answers 200 there
-  --https ADDR      where to listen for TLS, HTTP/2 and HTTP/1.1 (localhost:8443)
-  --cert FILE       certificate chain in PEM; without it a throwaway CA is made at each start
-  --key FILE        key of the certificate in PEM
-  --ca-out FILE     write the throwaway CA's certificate to FILE in PEM, over what is there
-  --delay DURATION  wait before each answer, for example 500ms
-  --fail FAULTS     NAME[:PERCENT][,NAME[:PERCENT]…]: faults for all requests or for a share of them
-  --require-key     answer 429 to calls without an API key, as Google does
-  --require-tls     answer 403 to plain HTTP, as Google does
-  --help            this text
-  --version         version, commit and Go version
+  --http ADDR            address for plain HTTP (localhost:8080)
+  --https ADDR           address for TLS, HTTP/2 and HTTP/1.1 (localhost:8443)
+  --cert FILE            certificate chain in PEM; default: a new CA issues one
+  --key FILE             private key of the certificate in PEM
+  --ca-out FILE          write the certificate of the new CA to FILE
+  --delay DURATION       time before each response, such as 500ms
+  --fail FAULTS          NAME[:PERCENT][,NAME[:PERCENT]…]: let all requests,
+                         or a share of them, fail
+  --require-key          answer 429 to a call without an API key, as Google does
+  --require-tls          answer 403 to plain HTTP, as Google does
+  --refuse-mesh-headers  answer 400 to a call with a header that describes the
+                         caller's cluster, such as X-Envoy-Peer-Metadata
+  --help                 show this text
+  --version              show the version
 
-books-emulator certs writes ca.pem, tls.crt and tls.key, valid for a year, to a folder; it never overwrites.
+GET /healthz answers 200. Each other request is a line on standard output.
+
+books-emulator certs writes ca.pem, tls.crt and tls.key to a folder, valid for a
+year. It overwrites nothing.
 
 Faults:
 `
 
 // config is the command line.
 type config struct {
-	googlebookstest.Options
+	googlebookstest.Config
 
-	httpAddr, httpsAddr string
-	certFile, keyFile   string
-	caOut               string
+	caOut string
+}
+
+// errVersion asks for the version, as flag.ErrHelp asks for help.
+var errVersion = errors.New("version requested")
+
+// usageError is a mistake on the command line.
+type usageError struct{ message string }
+
+func (e *usageError) Error() string { return e.message }
+
+func usageErrorf(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
 }
 
 func usage(w io.Writer) {
@@ -54,84 +71,77 @@ func usage(w io.Writer) {
 	_ = table.Flush() // fails only as fmt.Fprint to w would
 }
 
-// readConfig returns flag.ErrHelp, errVersion or a *usageError where there is no way on.
+// readConfig returns flag.ErrHelp or errVersion if args ask for them.
 func readConfig(args []string) (config, error) {
 	var (
-		cfg         config
-		fail        string
-		showVersion bool
+		cfg               config
+		certFile, keyFile string
+		version           bool
 	)
 	flags := flag.NewFlagSet("books-emulator", flag.ContinueOnError)
-	flags.StringVar(&cfg.httpAddr, "http", "localhost:8080", "")
-	flags.StringVar(&cfg.httpsAddr, "https", "localhost:8443", "")
-	flags.StringVar(&cfg.certFile, "cert", "", "")
-	flags.StringVar(&cfg.keyFile, "key", "", "")
+	flags.StringVar(&cfg.HTTPAddr, "http", "localhost:8080", "")
+	flags.StringVar(&cfg.HTTPSAddr, "https", "localhost:8443", "")
+	flags.StringVar(&certFile, "cert", "", "")
+	flags.StringVar(&keyFile, "key", "", "")
 	flags.StringVar(&cfg.caOut, "ca-out", "", "")
 	flags.DurationVar(&cfg.Delay, "delay", 0, "")
-	flags.StringVar(&fail, "fail", "", "")
+	flags.Func("fail", "", func(value string) (err error) {
+		cfg.Shares, err = parseShares(value)
+		return err
+	})
 	flags.BoolVar(&cfg.RequireKey, "require-key", false, "")
 	flags.BoolVar(&cfg.RequireTLS, "require-tls", false, "")
-	flags.BoolVar(&showVersion, "version", false, "")
+	flags.BoolVar(&cfg.RefuseMeshHeaders, "refuse-mesh-headers", false, "")
+	flags.BoolVar(&version, "version", false, "")
 	if err := parse(flags, args); err != nil {
 		return config{}, err
 	}
-	if showVersion {
-		return config{}, errVersion
-	}
 
-	for _, addr := range []string{cfg.httpAddr, cfg.httpsAddr} {
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return config{}, usageErrorf("%q is not an address such as localhost:8080 or :8080", addr)
-		}
-	}
 	switch {
-	case (cfg.certFile == "") != (cfg.keyFile == ""):
-		return config{}, usageErrorf("--cert and --key go together")
-	case cfg.certFile != "" && cfg.caOut != "":
-		return config{}, usageErrorf("--ca-out writes the throwaway CA: it can't go with --cert")
-	case cfg.Delay < 0:
-		return config{}, usageErrorf("--delay: %v is below 0", cfg.Delay)
+	case version:
+		return config{}, errVersion
+	case (certFile == "") != (keyFile == ""):
+		return config{}, usageErrorf("--cert and --key need each other")
+	case certFile != "" && cfg.caOut != "":
+		return config{}, usageErrorf("--ca-out is for the new CA, which --cert replaces")
+	case certFile != "":
+		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+		if err != nil {
+			return config{}, fmt.Errorf("--cert, --key: %w", err)
+		}
+		cfg.Certificate = &cert
 	}
-
-	var err error
-	cfg.Shares, err = parseShares(fail)
-
-	return cfg, err
+	return cfg, nil
 }
 
-// parse reads args, which hold nothing but flags.
+// parse reads args, which may hold nothing but flags.
 func parse(flags *flag.FlagSet, args []string) error {
-	flags.SetOutput(io.Discard) // run says it in one line
+	flags.SetOutput(io.Discard) // run reports the error in one line
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return err
 	case err != nil:
-		return usageErrorf("%v; --help tells the flags", err)
+		return usageErrorf("%v; see --help", err)
 	case flags.NArg() > 0:
-		return usageErrorf("unexpected argument %q; --help tells the flags", flags.Arg(0))
+		return usageErrorf("unknown argument %q; see --help", flags.Arg(0))
 	}
-
 	return nil
 }
 
-// parseShares reads --fail. That the names exist is checked by googlebookstest.NewHandler.
-func parseShares(fail string) ([]googlebookstest.Share, error) {
-	if fail == "" {
-		return nil, nil
-	}
+// parseShares reads the value of --fail. googlebookstest.Start checks the names.
+func parseShares(value string) ([]googlebookstest.Share, error) {
 	var shares []googlebookstest.Share
-	for item := range strings.SplitSeq(fail, ",") {
+	for item := range strings.SplitSeq(value, ",") {
 		name, percent, found := strings.Cut(strings.TrimSpace(item), ":")
 		share := googlebookstest.Share{Fault: name, Percent: 100}
 		if found {
 			var err error
 			if share.Percent, err = strconv.ParseFloat(strings.TrimSuffix(percent, "%"), 64); err != nil {
-				return nil, usageErrorf("--fail: %q is not a percentage, in %q", percent, item)
+				return nil, fmt.Errorf("invalid percentage %q: want a number", percent)
 			}
 		}
 		shares = append(shares, share)
 	}
-
 	return shares, nil
 }

@@ -32,7 +32,7 @@ type config struct {
 	Timeout    duration  `envconfig:"GOOGLE_BOOKS_TIMEOUT" default:"2.5s" want:"10ms to 9s" desc:"total time per lookup; Bookinfo's productpage waits 3s"`
 	ISBNs      bookISBNs `envconfig:"BOOK_ISBNS" want:"id:ISBN,id:ISBN,…" desc:"ISBN per product id; unset: 0486424618 for every id"`
 	CacheTTL   duration  `envconfig:"CACHE_TTL" default:"0s" want:"0s to 168h" desc:"how long to keep an answer, to save calls; 0s: no cache"`
-	CacheStale duration  `envconfig:"CACHE_STALE" default:"1h" want:"0s to 168h" desc:"how long past CACHE_TTL to serve a book while Google fails"`
+	CacheStale duration  `envconfig:"CACHE_STALE" default:"1h" want:"0s to 168h" desc:"how long past CACHE_TTL to serve a book while refreshing it"`
 	LogLevel   logLevel  `envconfig:"LOG_LEVEL" default:"info" want:"debug, info, warn or error" desc:"minimum level of log lines"`
 }
 
@@ -262,6 +262,9 @@ type duration time.Duration
 // Decode implements envconfig.Decoder.
 func (d *duration) Decode(s string) error {
 	v, err := time.ParseDuration(s)
+	if _, notNumber := strconv.ParseFloat(s, 64); err != nil && notNumber == nil {
+		return invalid("duration without a unit", s)
+	}
 	if err != nil {
 		return invalid("duration", s)
 	}

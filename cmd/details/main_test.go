@@ -129,7 +129,7 @@ func TestIPv4AndIPv6(t *testing.T) {
 }
 
 func TestKey(t *testing.T) {
-	_, https, _ := standIn(t, googlebookstest.Config{Options: googlebookstest.Options{RequireKey: true, Keys: []string{"r1ght"}}})
+	_, https, _ := standIn(t, googlebookstest.Config{RequireKey: true, Keys: []string{"r1ght"}})
 	for name, tc := range map[string]struct {
 		key    string
 		status int

@@ -40,7 +40,7 @@ func requestInFlight(t *testing.T, google *googlebookstest.Server, url string) <
 // TestShutdown ends the program while a request is in flight: it is answered,
 // and so is /health until then.
 func TestShutdown(t *testing.T) {
-	google, https, _ := standIn(t, googlebookstest.Config{Options: googlebookstest.Options{Delay: time.Second}})
+	google, https, _ := standIn(t, googlebookstest.Config{Delay: time.Second})
 	p := start(t, https)
 	answered := requestInFlight(t, google, p.url)
 	ended := make(chan int, 1)
@@ -67,7 +67,7 @@ func TestShutdownLosesNothing(t *testing.T) {
 	const clients = 48
 	for name, delay := range map[string]time.Duration{"fast lookups": 0, "slow lookups": 50 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
-			_, _, plain := standIn(t, googlebookstest.Config{Options: googlebookstest.Options{Delay: delay}})
+			_, _, plain := standIn(t, googlebookstest.Config{Delay: delay})
 			p := start(t, plain)
 			var n tally
 			var load sync.WaitGroup
@@ -208,7 +208,7 @@ func TestSignals(t *testing.T) {
 	for name, s := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": os.Interrupt} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			google, _, plain := standIn(t, googlebookstest.Config{Options: googlebookstest.Options{Delay: 200 * time.Millisecond}})
+			google, _, plain := standIn(t, googlebookstest.Config{Delay: 200 * time.Millisecond})
 			p := spawn(t, plain)
 			answered := requestInFlight(t, google, p.url)
 			p.signal(t, s)

@@ -157,7 +157,9 @@ func knownObjects(t *testing.T) objects {
 	known := objects{
 		"deployment ratings-v1", "deployment details-v1", "service productpage", "destinationrule details",
 		"secret google-books", "secret books-emulator/books-emulator-tls",
-		"configmap books-emulator-ca", "configmap istio-egress/books-emulator-ca", "deployment istio-egress/waypoint",
+		"configmap books-emulator-ca", "configmap bookinfo-egress/books-emulator-ca",
+		"deployment bookinfo-egress/waypoint", "deployment books-egress-istio", // Istio makes them of Gateways
+		"crd gateways",
 	}
 	texts := slices.Collect(maps.Values(read(t, "deploy/*/*.yaml", "deploy/offline/*/*.yaml")))
 	for _, text := range documents(t) {
@@ -209,17 +211,17 @@ func TestDocumentsMistakes(t *testing.T) {
 
 	known := knownObjects(t)
 	tests := map[string]string{
-		"kubectl delete serviceentry googleapi":                                     "there is no serviceentry googleapi",
-		"kubectl delete serviceentry googleapis -n istio-system":                    "there is no serviceentry istio-system/googleapis",
-		"echo ok && kubectl get virtualservices.networking.istio.io/details2":       "there is no virtualservice details2",
-		"kubectl exec deployment/ratings-v2 -- curl details":                        "there is no deployment ratings-v2",
-		"kubectl rollout status \\\n  deployment/detail-v2 --timeout=1s | cat":      "there is no deployment detail-v2",
-		"kubectl create secret generic google-book --from-file=a":                   "there is no secret google-book",
-		"kubectl delete serviceentry googleapis; kubectl get pods # all":            "",
-		"kubectl logs -n istio-egress deployment/waypoint -c 'istio | proxy'":       "",
-		"kubectl set env --local -f - A=b -o yaml | kubectl apply -f -":             "",
-		"kubectl wait -n istio-egress gateways.gateway.networking.k8s.io/waypoint":  "",
-		"kubectl wait -n istio-egress gateways.gateway.networking.k8s.io/waypoints": "there is no gateway istio-egress/waypoints",
+		"kubectl delete serviceentry googleapi":                                        "there is no serviceentry googleapi",
+		"kubectl delete serviceentry googleapis -n istio-system":                       "there is no serviceentry istio-system/googleapis",
+		"echo ok && kubectl get virtualservices.networking.istio.io/details2":          "there is no virtualservice details2",
+		"kubectl exec deployment/ratings-v2 -- curl details":                           "there is no deployment ratings-v2",
+		"kubectl rollout status \\\n  deployment/detail-v2 --timeout=1s | cat":         "there is no deployment detail-v2",
+		"kubectl create secret generic google-book --from-file=a":                      "there is no secret google-book",
+		"kubectl delete serviceentry googleapis; kubectl get pods # all":               "",
+		"kubectl logs -n bookinfo-egress deployment/waypoint -c 'istio | proxy'":       "",
+		"kubectl set env --local -f - A=b -o yaml | kubectl apply -f -":                "",
+		"kubectl wait -n bookinfo-egress gateways.gateway.networking.k8s.io/waypoint":  "",
+		"kubectl wait -n bookinfo-egress gateways.gateway.networking.k8s.io/waypoints": "there is no gateway bookinfo-egress/waypoints",
 	}
 	for command, want := range tests {
 		t.Run(command, func(t *testing.T) {

@@ -84,11 +84,11 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 func TestWalkthrough(t *testing.T) {
 	t.Parallel()
 
-	deploy := []string{"apply -k deploy/details-v2-https", "apply -k deploy/https", "apply -k deploy/only-online"}
+	deploy := []string{"apply -k deploy/access-log", "apply -k deploy/https", "apply -k deploy/only-online"}
 	look := []string{"exec deployment/ratings-v1 -- curl productpage"}
-	tidy := []string{"delete -k deploy/details-v2-https --cascade=foreground", "delete -k deploy/https"}
+	tidy := []string{"delete -k deploy/access-log --cascade=foreground", "delete -k deploy/https"}
 	cleanUp := []string{
-		"delete --ignore-not-found --timeout=60s -k deploy/details-v2-https --cascade=foreground",
+		"delete --ignore-not-found --timeout=60s -k deploy/access-log --cascade=foreground",
 		"delete --ignore-not-found --timeout=60s -k deploy/https",
 	}
 	tests := map[string]struct {
@@ -115,11 +115,11 @@ func TestWalkthrough(t *testing.T) {
 				"create secret tls books-emulator-tls -n books-emulator --cert=bin/certs/tls.crt --key=bin/certs/tls.key",
 				"create configmap books-emulator-ca --from-file=bin/certs/ca.pem",
 				"rollout status deployment/books-emulator -n books-emulator --timeout=120s",
-				"apply -k deploy/details-v2-https",
+				"apply -k deploy/access-log",
 				"apply -k deploy/offline/https",
 				"apply -k deploy/only-offline",
 				"exec deployment/ratings-v1 -- curl productpage",
-				"delete -k deploy/details-v2-https --cascade=foreground",
+				"delete -k deploy/access-log --cascade=foreground",
 				"delete -k deploy/offline/https",
 				"delete -k deploy/offline/emulator",
 				"delete configmap books-emulator-ca",
@@ -129,7 +129,7 @@ func TestWalkthrough(t *testing.T) {
 			walk:   walk{args: "PAGE", broken: "apply"},
 			status: 1,
 			calls:  slices.Concat(deploy[:2], cleanUp),
-			stdout: "FAIL Expected:\n    deploy/…details-v2-https created",
+			stdout: "FAIL Expected:\n    deploy/access-log created",
 		},
 		"an output that differs is": {
 			walk:   walk{args: "PAGE", broken: "answer"},

@@ -13,30 +13,33 @@ import (
 )
 
 const (
-	// validity is a year: longer certificates are refused by some platforms.
+	// validity is a year: some platforms refuse longer certificates.
 	validity = 365 * 24 * time.Hour
 	// clockSkew makes a certificate valid for clocks that are behind.
 	clockSkew = time.Hour
 )
 
-// CA is a certificate authority for tests: its key is nowhere but in memory. It is valid for a year.
+// CA is a certificate authority for tests, valid for a year. Its key is only in
+// memory.
 type CA struct {
-	PEM []byte // its certificate, for the clients that shall trust it
+	PEM []byte // its certificate, for clients to trust
 
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
-// Leaf describes a server's certificate. The zero value is a good one for a stand-in of Google Books.
+// Leaf describes a server's certificate. The zero value is valid for a stand-in
+// for Google Books.
 type Leaf struct {
-	// Names are its host names and IP addresses. None: www.googleapis.com, localhost, 127.0.0.1 and ::1.
+	// Names are host names and IP addresses. If empty: www.googleapis.com,
+	// localhost, 127.0.0.1 and ::1.
 	Names []string
-	// NotBefore and NotAfter are the bounds of its validity (RFC 5280 section 4.1.2.5). Zero: from an hour ago, or an
-	// hour before NotAfter if that is earlier, to the CA's end.
+	// NotBefore and NotAfter bound its validity. If zero: from an hour ago, or an
+	// hour before NotAfter if that is earlier, to the end of the CA.
 	NotBefore, NotAfter time.Time
 }
 
-// NewCA makes a certificate authority with a new ECDSA P-256 key.
+// NewCA returns a CA with a new ECDSA P-256 key.
 func NewCA() (*CA, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -44,7 +47,7 @@ func NewCA() (*CA, error) {
 	}
 	now := time.Now()
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "books-emulator throwaway CA"},
+		Subject:               pkix.Name{CommonName: "books-emulator CA"},
 		NotBefore:             now.Add(-clockSkew),
 		NotAfter:              now.Add(validity),
 		IsCA:                  true,
@@ -60,11 +63,11 @@ func NewCA() (*CA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("CA certificate: %w", err)
 	}
-
 	return &CA{PEM: pemBlock("CERTIFICATE", der), cert: cert, key: key}, nil
 }
 
-// Issue signs a server's certificate for a new ECDSA P-256 key and returns both in PEM, as tls.X509KeyPair takes them.
+// Issue returns a server's certificate and its new ECDSA P-256 key in PEM, as
+// tls.X509KeyPair takes them.
 func (ca *CA) Issue(leaf Leaf) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -105,7 +108,6 @@ func (ca *CA) Issue(leaf Leaf) (certPEM, keyPEM []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("key: %w", err)
 	}
-
 	return pemBlock("CERTIFICATE", der), pemBlock("PRIVATE KEY", keyDER), nil
 }
 

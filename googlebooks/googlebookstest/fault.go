@@ -19,104 +19,172 @@ const (
 	deepNesting = 100_000
 	// bigSize is ten times what a client should read.
 	bigSize = 10 << 20
-	// pieces is how many pieces a slow body comes in.
+	// pieces is the number of pieces of a slow body.
 	pieces = 20
-	// rawTimeout bounds the writing of a fault to a connection taken over from net/http.
+	// rawTimeout bounds a fault that writes to the raw connection.
 	rawTimeout = 10 * time.Second
-	// beforeReset lets the client read what was sent: a reset throws away what it has not read yet.
+	// beforeReset is time for the client to read what was sent: a reset discards
+	// what it has not read.
 	beforeReset = 50 * time.Millisecond
+
+	// upstreamError begins Envoy's answer for an upstream that it cannot reach.
+	upstreamError = "upstream connect error or disconnect/reset before headers. reset reason: "
+	// connectionFailure is the whole answer since Envoy 1.38.1. Before, the reason
+	// followed.
+	connectionFailure = upstreamError + "remote connection failure"
 )
 
-// Fault is a way for Google, or for the network in between, to fail.
+// Fault is a way in which Google, or the network in between, fails. All fields
+// but the first two say what a client sees.
 type Fault struct {
-	Name string // for Handler.Script, Share and the emulator's --fail
-	Doc  string // one line: what arrives
-	// serve ends one request; it may panic with http.ErrAbortHandler to cut the connection, in HTTP/2 the stream.
+	Name string // for Server.Script, Share and the emulator's --fail
+	Doc  string // one line
+
+	Status    int    // HTTP status; 0 if none arrives in time
+	Reason    string // in Google's error
+	Words     string // the whole body of Envoy's own answer
+	Book      bool   // the answer is 200 and holds the volume requested
+	BrokenOff bool   // the body ends early
+	Slow      bool   // takes longer than a client should wait
+
+	// serve answers one request. It may panic with http.ErrAbortHandler to cut
+	// the connection, or the stream in HTTP/2.
 	serve func(*exchange)
 }
 
 // Faults lists every fault, and "ok" for none.
 func Faults() []Fault {
 	return []Fault{
-		{noFault, "no fault: the good answer", (*exchange).good},
+		book(noFault, "no fault: the book", (*exchange).good),
 
-		{"400-required", "400 required: no q", reply(missingQuery())},
-		{"400-query-required", "400 queryRequired: q is empty", reply(emptyQuery())},
-		{"400-invalid-parameter", "400 invalidParameter: a parameter out of range", reply(invalidMaxResults("100"))},
-		{"400-api-key-invalid", "400 badRequest, API_KEY_INVALID: a wrong key", reply(apiKeyInvalid())},
-		{"403-ssl-required", "403 sslRequired: plain HTTP", reply(sslRequired())},
-		{"403-unknown-location", "403 unknownLocation: no country for the caller's address", reply(unknownLocation())},
-		{"403-access-not-configured", "403 accessNotConfigured, SERVICE_DISABLED: the API is off", reply(accessNotConfigured())},
-		{"403-daily-limit-exceeded", "403 dailyLimitExceeded, old envelope: the day's quota is spent", reply(dailyLimitExceeded())},
-		{"403-user-rate-limit-exceeded", "403 userRateLimitExceeded, old envelope: too fast", reply(userRateLimitExceeded())},
-		{"404-not-found", "404 notFound: no such volume", reply(volumeNotFound())},
-		{"429-keyless", "429 rateLimitExceeded, 0 a day: what a call without a key gets", reply(quotaKeyless())},
-		{"429-per-day", "429 rateLimitExceeded, 1000 a day: the key's quota is spent", reply(quotaPerDay())},
-		{"429-per-minute", "429 rateLimitExceeded, 100 a minute: too fast", reply(quotaPerMinute())},
-		{
-			"503-backend-failed", "503 backendFailed: Google's passing trouble, gone at the next try or the one after",
-			reply(newError(http.StatusServiceUnavailable, "UNAVAILABLE", backendFailed())),
-		},
-		{
-			"503-backend-failed-old", "503 backendFailed in the old envelope",
-			reply(oldError(http.StatusServiceUnavailable, backendFailed())),
-		},
+		google("400-required", "no q"),
+		google("400-query-required", "q is empty"),
+		google("400-invalid-parameter", "maxResults=100"),
+		google("400-api-key-invalid", "a wrong key"),
+		google("403-ssl-required", "plain HTTP"),
+		google("403-unknown-location", "caller of no country"),
+		google("403-access-not-configured", "the API is off"),
+		google("403-daily-limit-exceeded", "old envelope"),
+		google("403-user-rate-limit-exceeded", "old envelope"),
+		google("404-not-found", "no such volume"),
+		google("429-keyless", "no key"),
+		google("429-per-day", "1000 per day"),
+		google("429-per-minute", "100 per minute"),
+		google("503-backend-failed", "passing trouble"),
+		google("503-backend-failed-old", "old envelope"),
 
-		{"500-html", "500 with the HTML page of Google's front end", reply(htmlError(http.StatusInternalServerError))},
-		{"502-html", "502 with the HTML page of Google's front end", reply(htmlError(http.StatusBadGateway))},
-		{"503-html", "503 with the HTML page of Google's front end", reply(htmlError(http.StatusServiceUnavailable))},
-		{"504-html", "504 with the HTML page of Google's front end", reply(htmlError(http.StatusGatewayTimeout))},
-		{"502-empty", "502 without a body, as a mesh answers for a blocked egress", envoy(http.StatusBadGateway, "")},
-		{
-			"503-envoy", "503 upstream connect error, as Envoy answers for a dead upstream",
-			envoy(http.StatusServiceUnavailable,
-				"upstream connect error or disconnect/reset before headers. reset reason: connection termination"),
-		},
+		html("500-html", http.StatusInternalServerError),
+		html("502-html", http.StatusBadGateway),
+		html("503-html", http.StatusServiceUnavailable),
+		html("504-html", http.StatusGatewayTimeout),
 
-		{"html", "200 with an HTML page, as a captive portal answers", reply(answer{
-			http.StatusOK, "text/html; charset=UTF-8", []byte("<!DOCTYPE html>\n<title>Log in</title>\n<p>Log in to this network.\n"),
-		})},
-		{"empty", "200 with an empty body", (*exchange).empty},
-		{"cut", "200, Content-Length, half of the body, end of connection", (*exchange).cut},
-		{"cut-chunked", "200 in chunks, half of the body, end of connection without the last chunk", (*exchange).cutChunked},
-		{"wrong-content-length", "200 with a Content-Length of half of the body", (*exchange).wrongContentLength},
-		{"trailing-rubbish", "200, the good answer and rubbish behind it", edit(func(body []byte) []byte {
-			return append(bytes.Clone(body), "}rubbish"...)
-		})},
-		{"deep-nesting", "200, the good answer with an unknown member of 100,000 nested arrays", edit(func(body []byte) []byte {
-			return withMember(body, `"nested": `+strings.Repeat("[", deepNesting)+strings.Repeat("]", deepNesting))
-		})},
-		{"10-mb", "200, the good answer with 10 MiB of padding (10 kB on the wire if packed)", edit(func(body []byte) []byte {
-			return withMember(body, `"padding": "`+strings.Repeat("x", bigSize)+`"`)
-		})},
-		{"invalid-utf-8", "200, the good answer with bytes that are not UTF-8 in a string", insert("\"bytes\": \"\xff\xfe\"")},
-		{"lone-surrogate", `200, the good answer with the escape \ud800 alone in a string`, insert(`"lone": "\ud800"`)},
-		{"duplicate-keys", "200, the good answer with other totalItems and items before the right ones", insert(
-			`"totalItems": 0, "items": []`)},
-		{"gzip-bad", "200, Content-Encoding gzip, a body that is not packed", gzipped(func(body []byte) []byte { return body })},
-		{"gzip-cut", "200, Content-Encoding gzip, half of the packed body", gzipped(func(body []byte) []byte {
-			b := packed(body)
+		envoy("502-empty", "blocked by the mesh, no body", http.StatusBadGateway, ""),
+		envoy("503-envoy", "upstream hung up", http.StatusServiceUnavailable, upstreamError+"connection termination"),
+		envoy("503-envoy-connection", "no connection or no TLS", http.StatusServiceUnavailable, connectionFailure),
+		envoy("503-envoy-certificate", "before 1.38.1: no trust", http.StatusServiceUnavailable,
+			connectionFailure+", transport failure reason: TLS_error:|268435581:SSL routines:"+
+				"OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end"),
+		envoy("503-envoy-overflow", "circuit breaker", http.StatusServiceUnavailable, upstreamError+"overflow"),
+		envoy("503-envoy-no-upstream", "no endpoint", http.StatusServiceUnavailable, "no healthy upstream"),
+		envoy("504-envoy-timeout", "slow upstream", http.StatusGatewayTimeout, "upstream request timeout"),
+		envoy("429-envoy-rate-limit", "local rate limit", http.StatusTooManyRequests, "local_rate_limited"),
+		envoy("403-envoy-rbac", "AuthorizationPolicy", http.StatusForbidden, "RBAC: access denied"),
+		envoy("403-egress-policy", "deploy/books-only", http.StatusForbidden,
+			"egress policy: only GET /books/v1/volumes may leave\n"),
 
-			return b[:len(b)/2]
-		})},
-		{"redirect", "302 with a Location on another host", (*exchange).redirect},
-		{"early-hints", "103 Early Hints (RFC 8297), then the good answer", (*exchange).earlyHints},
+		withStatus("202-accepted", http.StatusAccepted),
+		withStatus("206-partial-content", http.StatusPartialContent),
+		{Name: "redirect", Doc: "302 to another host", Status: http.StatusFound, serve: (*exchange).redirect},
+		unusable("html", "an HTML page, as from a captive portal", func(e *exchange) {
+			e.ok.contentType = "text/html; charset=UTF-8"
+			e.ok.body = []byte("<!DOCTYPE html>\n<title>Log in</title>\n<p>Log in to this network.\n")
+			e.good()
+		}),
+		unusable("empty", "an empty body", (*exchange).empty),
+		unusable("wrong-content-length", "Content-Length of half the body", (*exchange).wrongContentLength),
+		unusable("trailing-rubbish", "the book, then rubbish", func(e *exchange) {
+			e.good()
+			send(e.w, []byte("}rubbish"))
+		}),
+		unusable("deep-nesting", "the book and 100,000 nested arrays", insert(
+			`"nested": `+strings.Repeat("[", deepNesting)+strings.Repeat("]", deepNesting))),
+		unusable("10-mb", "the book and 10 MiB of padding", (*exchange).tenMegabytes),
+		unusable("invalid-utf-8", "the book and a string not in UTF-8", insert("\"bytes\": \"\xff\xfe\"")),
+		unusable("lone-surrogate", `the book and a string of \ud800 alone`, insert(`"lone": "\ud800"`)),
+		book("duplicate-keys", "the book; before it, no items", insert(`"totalItems": 0, "items": []`)),
+		book("another-volume-odd-field", `the book, then one of "pageCount": 80.0`, (*exchange).oddVolume),
+		book("early-hints", "after a 103 (RFC 8297)", (*exchange).earlyHints),
 
-		{"close", "the connection ends (FIN) without an answer", (*exchange).close},
-		{"reset", "the connection is reset (RST) without an answer", (*exchange).reset},
-		{"reset-body", "200, half of the body, then the connection is reset (RST)", (*exchange).resetBody},
-		{"slow-headers", "nothing for long (Options.Slow), then the good answer", (*exchange).slowHeaders},
-		{"slow-body", "the headers at once, the body in drops for long (Options.Slow)", (*exchange).slowBody},
-		{"hang", "nothing, until the client goes", (*exchange).hang},
-		{"not-http", "the connection speaks SSH", (*exchange).notHTTP},
+		brokenOff("cut", "half the body, in spite of Content-Length", (*exchange).cut),
+		brokenOff("cut-chunked", "half the body, no last chunk", (*exchange).cutChunked),
+		brokenOff("reset-body", "half the body, then a reset (RST)", (*exchange).resetBody),
+		{Name: "close", Doc: "the connection ends (FIN), no answer", serve: (*exchange).close},
+		{Name: "reset", Doc: "a reset (RST), no answer", serve: (*exchange).reset},
+		{Name: "not-http", Doc: "SSH", serve: (*exchange).notHTTP},
+		{Name: "slow-headers", Doc: "10 s of nothing, then the book", Slow: true, serve: (*exchange).slowHeaders},
+		{Name: "slow-body", Doc: "200, the book in 10 s", Status: http.StatusOK, Slow: true, serve: (*exchange).slowBody},
+		{Name: "hang", Doc: "nothing until the client hangs up", Slow: true, serve: (*exchange).hang},
 	}
 }
 
-func unknownFaultError(name string) error {
-	return fmt.Errorf("there is no fault named %q", name)
+// google is an error in Google's JSON.
+func google(name, doc string) Fault {
+	a := errorAnswer(name)
+	return Fault{
+		Name: name, Doc: fmt.Sprintf("%d %s: %s", a.status, a.reason, doc), Status: a.status, Reason: a.reason,
+		serve: func(e *exchange) { a.write(e.w) },
+	}
 }
 
-// exchange is one request and the good answer to it, for a fault to spoil.
+// html is an error page of Google's front end.
+func html(name string, status int) Fault {
+	return Fault{
+		Name: name, Doc: fmt.Sprintf("%d, HTML page of Google's front end", status), Status: status,
+		serve: func(e *exchange) { htmlError(status).write(e.w) },
+	}
+}
+
+// envoy is an answer of Envoy's own: plain text, none of Google's headers.
+func envoy(name, doc string, status int, words string) Fault {
+	return Fault{
+		Name: name, Doc: fmt.Sprintf("%d by Envoy: %s", status, doc), Status: status, Words: words,
+		serve: func(e *exchange) {
+			if words != "" {
+				e.w.Header().Set("Content-Type", "text/plain")
+			}
+			e.w.Header().Set("Content-Length", strconv.Itoa(len(words)))
+			e.w.Header().Set("Server", "envoy")
+			e.w.WriteHeader(status)
+			send(e.w, []byte(words))
+		},
+	}
+}
+
+func withStatus(name string, status int) Fault {
+	return Fault{
+		Name: name, Doc: fmt.Sprintf("%d with the book", status), Status: status,
+		serve: func(e *exchange) {
+			e.ok.status = status
+			e.good()
+		},
+	}
+}
+
+func book(name, doc string, serve func(*exchange)) Fault {
+	return Fault{Name: name, Doc: "200, " + doc, Status: http.StatusOK, Book: true, serve: serve}
+}
+
+func unusable(name, doc string, serve func(*exchange)) Fault {
+	return Fault{Name: name, Doc: "200, " + doc, Status: http.StatusOK, serve: serve}
+}
+
+func brokenOff(name, doc string, serve func(*exchange)) Fault {
+	return Fault{Name: name, Doc: "200, " + doc, Status: http.StatusOK, BrokenOff: true, serve: serve}
+}
+
+func unknownFaultError(name string) error { return fmt.Errorf("unknown fault %q", name) }
+
+// exchange is one request and its good answer, for a fault to spoil.
 type exchange struct {
 	w    http.ResponseWriter
 	r    *http.Request
@@ -124,101 +192,76 @@ type exchange struct {
 	slow time.Duration
 }
 
-// reply answers a instead of the good answer.
-func reply(a answer) func(*exchange) {
-	return func(e *exchange) { a.write(e.w, e.r) }
-}
+func (e *exchange) good() { e.ok.write(e.w) }
 
-// envoy answers as Envoy does for itself: in plain text, with none of Google's headers.
-func envoy(status int, body string) func(*exchange) {
+// insert puts members before all others of the good answer.
+func insert(members string) func(*exchange) {
 	return func(e *exchange) {
-		if body != "" {
-			e.w.Header().Set("Content-Type", "text/plain")
-		}
-		e.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-		e.w.Header().Set("Server", "envoy")
-		e.w.WriteHeader(status)
-		send(e.w, []byte(body))
-	}
-}
-
-// edit answers with the good body, changed.
-func edit(change func([]byte) []byte) func(*exchange) {
-	return func(e *exchange) {
-		e.ok.body = change(e.ok.body)
+		e.ok.body = bytes.Replace(e.ok.body, []byte("{"), []byte("{"+members+","), 1)
 		e.good()
 	}
 }
 
-// insert answers with the good body and members before all others in its outermost object.
-func insert(members string) func(*exchange) {
-	return edit(func(body []byte) []byte { return withMember(body, members) })
-}
-
-func withMember(body []byte, member string) []byte {
-	return bytes.Replace(body, []byte("{"), []byte("{"+member+","), 1)
-}
-
-// gzipped answers with a body that is said to be packed, asked for or not.
-func gzipped(change func([]byte) []byte) func(*exchange) {
-	return func(e *exchange) {
-		e.ok.header(e.w.Header())
-		e.w.Header().Set("Content-Encoding", "gzip")
-		e.w.WriteHeader(e.ok.status)
-		flush(e.w)
-		send(e.w, change(e.ok.body))
+// tenMegabytes sends the padding in pieces, so that it takes no memory.
+func (e *exchange) tenMegabytes() {
+	e.ok.begin(e.w)
+	send(e.w, []byte(`{"padding": "`))
+	piece := bytes.Repeat([]byte("x"), 32<<10)
+	for range bigSize / len(piece) {
+		send(e.w, piece)
 	}
+	send(e.w, append([]byte(`",`), bytes.TrimPrefix(e.ok.body, []byte("{"))...))
 }
 
-func (e *exchange) good() { e.ok.write(e.w, e.r) }
+// oddVolume adds a volume with a number that is no integer in JSON.
+func (e *exchange) oddVolume() {
+	if end := bytes.LastIndexByte(e.ok.body, ']'); end >= 0 {
+		odd := `, {"volumeInfo": {"title": "Odd", "pageCount": 80.0}}`
+		e.ok.body = append(append(bytes.Clone(e.ok.body[:end]), odd...), e.ok.body[end:]...)
+	}
+	e.good()
+}
 
 func (e *exchange) half() []byte { return e.ok.body[:len(e.ok.body)/2] }
 
 func (e *exchange) empty() {
-	e.ok.header(e.w.Header())
 	e.w.Header().Set("Content-Length", "0")
-	e.w.WriteHeader(e.ok.status)
+	e.ok.begin(e.w)
 }
 
 func (e *exchange) cut() {
-	e.ok.header(e.w.Header())
 	e.w.Header().Set("Content-Length", strconv.Itoa(len(e.ok.body)))
-	e.w.WriteHeader(e.ok.status)
-	send(e.w, e.half())
-	flush(e.w)
-	panic(http.ErrAbortHandler)
+	e.cutChunked()
 }
 
 func (e *exchange) cutChunked() {
-	e.ok.header(e.w.Header())
-	e.w.WriteHeader(e.ok.status)
-	flush(e.w)
+	e.ok.begin(e.w)
 	send(e.w, e.half())
 	flush(e.w)
 	panic(http.ErrAbortHandler)
 }
 
-// wrongContentLength needs the raw connection: net/http sends no more bytes than it has said. In HTTP/2 it sends less.
+// wrongContentLength takes the raw connection: net/http sends no more bytes than
+// announced. Over HTTP/2 it sends half the body.
 func (e *exchange) wrongContentLength() {
-	half := len(e.half())
 	if e.r.ProtoMajor > 1 {
-		e.ok.header(e.w.Header())
-		e.w.Header().Set("Content-Length", strconv.Itoa(half))
-		e.w.WriteHeader(e.ok.status)
-		send(e.w, e.half())
-
+		e.ok.body = e.half()
+		e.w.Header().Set("Content-Length", strconv.Itoa(len(e.ok.body)))
+		e.good()
 		return
 	}
 	conn := e.hijack()
 	defer end(conn)
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n",
-		e.ok.status, http.StatusText(e.ok.status), e.ok.contentType, half)
-	b.Write(e.ok.body)
-	send(conn, b.Bytes())
+	send(conn, e.raw(len(e.half()), e.ok.body))
 }
 
-// redirect names a host that exists nowhere: .invalid is reserved by RFC 2606.
+// raw returns the good answer in HTTP/1.1, with that Content-Length.
+func (e *exchange) raw(length int, body []byte) []byte {
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
+		e.ok.status, http.StatusText(e.ok.status), e.ok.contentType, length, body)
+}
+
+// redirect names a host that cannot exist: RFC 2606 reserves .invalid.
 func (e *exchange) redirect() {
 	http.Redirect(e.w, e.r, "https://elsewhere.invalid"+e.r.RequestURI, http.StatusFound)
 }
@@ -230,51 +273,37 @@ func (e *exchange) earlyHints() {
 	e.good()
 }
 
-func (e *exchange) close() {
-	end(e.hijack())
-}
+func (e *exchange) close() { end(e.hijack()) }
 
-func (e *exchange) reset() {
-	reset(e.hijack())
-}
+func (e *exchange) reset() { reset(e.hijack()) }
 
 func (e *exchange) resetBody() {
 	if e.r.ProtoMajor > 1 {
 		e.cutChunked()
 	}
 	conn := e.hijack()
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n",
-		e.ok.status, http.StatusText(e.ok.status), e.ok.contentType, len(e.ok.body))
-	b.Write(e.half())
-	send(conn, b.Bytes())
+	send(conn, e.raw(len(e.ok.body), e.half()))
 	time.Sleep(beforeReset)
 	reset(conn)
 }
 
 func (e *exchange) slowHeaders() {
-	if !wait(e.r.Context(), e.slow) {
-		panic(http.ErrAbortHandler)
-	}
+	e.wait(e.slow)
 	e.good()
 }
 
 func (e *exchange) slowBody() {
-	e.ok.header(e.w.Header())
-	e.w.WriteHeader(e.ok.status)
-	flush(e.w)
+	e.ok.begin(e.w)
 	size := len(e.ok.body)
 	for i := range pieces {
 		send(e.w, e.ok.body[size*i/pieces:size*(i+1)/pieces])
 		flush(e.w)
-		if !wait(e.r.Context(), e.slow/pieces) {
-			panic(http.ErrAbortHandler)
-		}
+		e.wait(e.slow / pieces)
 	}
 }
 
 func (e *exchange) hang() {
-	wait(e.r.Context(), maxHang)
+	e.wait(maxHang)
 	panic(http.ErrAbortHandler)
 }
 
@@ -284,29 +313,42 @@ func (e *exchange) notHTTP() {
 	send(conn, []byte("SSH-2.0-OpenSSH_9.9\r\n"))
 }
 
-// hijack takes the raw connection over. HTTP/2 has none to give: there it resets the stream, the nearest thing.
+// wait waits, and ends the request if the client hangs up or the server closes.
+func (e *exchange) wait(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-e.r.Context().Done():
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// hijack takes over the raw connection. HTTP/2 has none: there it resets the
+// stream, which is closest.
 func (e *exchange) hijack() net.Conn {
 	conn, _, err := http.NewResponseController(e.w).Hijack()
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	_ = conn.SetDeadline(time.Now().Add(rawTimeout)) // fails only where the connection has ended, as a write to it will
-
+	_ = conn.SetDeadline(time.Now().Add(rawTimeout)) // fails if the connection has ended: so will a write
 	return conn
 }
 
-// reset ends a connection with RST in place of FIN, below TLS, so that no close_notify goes first.
+// reset ends a connection with RST instead of FIN. It does so below TLS, which
+// would send close_notify first.
 func reset(conn net.Conn) {
 	if t, ok := conn.(*tls.Conn); ok {
 		conn = t.NetConn()
 	}
 	if t, ok := conn.(*net.TCPConn); ok {
-		_ = t.SetLinger(0) // a client that has gone already needs no reset
+		_ = t.SetLinger(0) // a client that has hung up needs no reset
 	}
 	end(conn)
 }
 
-// send, flush and end leave errors alone: the client has gone, as many a fault makes it do, and nobody is left to be told.
+// send, flush and end ignore errors: they mean that the client has hung up.
 func send(w io.Writer, b []byte) { _, _ = w.Write(b) }
 
 func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }

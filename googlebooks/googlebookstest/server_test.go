@@ -1,11 +1,12 @@
 package googlebookstest_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
+	"io"
+	"math"
 	"net"
-	"net/http"
 	"testing"
 	"time"
 
@@ -15,60 +16,114 @@ import (
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
-func TestServerNegotiatesHTTP(t *testing.T) {
+func TestStartErrors(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t, googlebookstest.Config{})
+	other := newServer(t, googlebookstest.Config{})
+	shares := func(shares ...googlebookstest.Share) googlebookstest.Config {
+		return googlebookstest.Config{Shares: shares}
+	}
 	tests := map[string]struct {
-		http2 bool
-		want  string
+		cfg  googlebookstest.Config
+		want string
 	}{
-		"HTTP/2 by ALPN":         {true, "HTTP/2.0"},
-		"HTTP/1.1 if not wanted": {false, "HTTP/1.1"},
+		"unknown fault": {
+			cfg:  shares(googlebookstest.Share{"rest", 1}),
+			want: `unknown fault "rest"`,
+		},
+		"share of 0": {
+			cfg:  shares(googlebookstest.Share{"reset", 0}),
+			want: "fault reset: invalid share 0 %: want more than 0",
+		},
+		"not a number": {
+			cfg:  shares(googlebookstest.Share{"reset", math.NaN()}),
+			want: "fault reset: invalid share NaN %: want more than 0",
+		},
+		"more than 100 %": {
+			cfg:  shares(googlebookstest.Share{"reset", 60}, googlebookstest.Share{"close", 60}),
+			want: "the shares of the faults add up to 120 %: want at most 100",
+		},
+		"HTTP port in use": {
+			cfg:  googlebookstest.Config{HTTPAddr: other.HTTPAddr},
+			want: "listen tcp " + other.HTTPAddr,
+		},
+		"HTTPS port in use": {
+			cfg:  googlebookstest.Config{HTTPSAddr: other.HTTPAddr},
+			want: "listen tcp " + other.HTTPAddr,
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := client(t, srv)
-			c.Transport.(*http.Transport).ForceAttemptHTTP2 = test.http2
-			resp, body := do(t, c, request(t, "https://"+srv.HTTPSAddr+comedyPath))
-			assert.Equal(t, test.want, resp.Proto)
-			assert.Equal(t, sample(t, "0486424618"), body)
-			assert.Equal(t, uint16(tls.VersionTLS13), resp.TLS.Version)
+			_, err := googlebookstest.Start(test.cfg)
+			require.ErrorContains(t, err, test.want)
+			assert.Panics(t, func() { googlebookstest.NewServer(test.cfg) })
 		})
 	}
+}
+
+func TestStartRecordsNothing(t *testing.T) {
+	t.Parallel()
+	srv, err := googlebookstest.Start(googlebookstest.Config{})
+	require.NoError(t, err)
+	defer srv.Close()
+	get(t, srv, comedyPath)
+	assert.Empty(t, srv.Requests())
 }
 
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	other, err := googlebookstest.NewCA()
 	require.NoError(t, err)
+	certPEM, keyPEM, err := other.Issue(googlebookstest.Leaf{})
+	require.NoError(t, err)
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	require.NoError(t, err)
+	elsewhere := googlebookstest.Leaf{Names: []string{"books.example"}}
 	tests := map[string]struct {
 		cfg     googlebookstest.Config
-		trusted []byte // nil: the server's CA
+		trusted []byte // CA; the server's if nil
 		name    string
-		check   func(t *testing.T, err error)
+		wantErr any // a pointer to the type of the error
 	}{
-		"Google's name": {name: "www.googleapis.com", check: noError},
-		"localhost":     {name: "localhost", check: noError},
-		"IPv4":          {name: "127.0.0.1", check: noError},
-		"IPv6":          {name: "::1", check: noError},
-		"given CA":      {cfg: googlebookstest.Config{CA: other}, trusted: other.PEM, name: "localhost", check: noError},
-		"given name": {
-			cfg:  googlebookstest.Config{Leaf: googlebookstest.Leaf{Names: []string{"books.example"}}},
-			name: "books.example", check: noError,
+		"Google's name": {
+			name: "www.googleapis.com",
+		},
+		"IPv6": {
+			name: "::1",
+		},
+		"CA": {
+			cfg:     googlebookstest.Config{CA: other},
+			trusted: other.PEM,
+			name:    "localhost",
+		},
+		"certificate": {
+			cfg:     googlebookstest.Config{Certificate: &cert},
+			trusted: other.PEM,
+			name:    "localhost",
+		},
+		"other name": {
+			cfg:  googlebookstest.Config{Leaf: elsewhere},
+			name: "books.example",
 		},
 		"wrong name": {
-			cfg:  googlebookstest.Config{Leaf: googlebookstest.Leaf{Names: []string{"books.example"}}},
-			name: "www.googleapis.com", check: errorAs[x509.HostnameError],
+			cfg:     googlebookstest.Config{Leaf: elsewhere},
+			name:    "www.googleapis.com",
+			wantErr: new(x509.HostnameError),
 		},
-		"other CA": {trusted: other.PEM, name: "localhost", check: errorAs[x509.UnknownAuthorityError]},
+		"other CA": {
+			trusted: other.PEM,
+			name:    "localhost",
+			wantErr: new(x509.UnknownAuthorityError),
+		},
 		"expired": {
-			cfg:  googlebookstest.Config{Leaf: googlebookstest.Leaf{NotAfter: time.Now().Add(-2 * time.Hour)}},
-			name: "localhost", check: errorAs[x509.CertificateInvalidError],
+			cfg:     googlebookstest.Config{Leaf: googlebookstest.Leaf{NotAfter: time.Now().Add(-2 * time.Hour)}},
+			name:    "localhost",
+			wantErr: new(x509.CertificateInvalidError),
 		},
 		"not yet valid": {
-			cfg:  googlebookstest.Config{Leaf: googlebookstest.Leaf{NotBefore: time.Now().Add(time.Hour)}},
-			name: "localhost", check: errorAs[x509.CertificateInvalidError],
+			cfg:     googlebookstest.Config{Leaf: googlebookstest.Leaf{NotBefore: time.Now().Add(time.Hour)}},
+			name:    "localhost",
+			wantErr: new(x509.CertificateInvalidError),
 		},
 	}
 	for name, test := range tests {
@@ -80,98 +135,95 @@ func TestCertificates(t *testing.T) {
 			}
 			roots := x509.NewCertPool()
 			require.True(t, roots.AppendCertsFromPEM(test.trusted))
-			test.check(t, handshake(t, srv, &tls.Config{RootCAs: roots, ServerName: test.name}))
+			_, err := handshake(t, srv, &tls.Config{RootCAs: roots, ServerName: test.name})
+			if test.wantErr == nil {
+				assert.NoError(t, err)
+			} else {
+				assert.ErrorAs(t, err, test.wantErr)
+			}
 		})
 	}
-}
-
-func noError(t *testing.T, err error) {
-	t.Helper()
-	assert.NoError(t, err)
-}
-
-func errorAs[E error](t *testing.T, err error) {
-	t.Helper()
-	var want E
-	assert.ErrorAs(t, err, &want)
 }
 
 func TestMaxTLSVersion(t *testing.T) {
 	t.Parallel()
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13} {
-		t.Run(tls.VersionName(version), func(t *testing.T) {
-			t.Parallel()
-			srv := newServer(t, googlebookstest.Config{MaxTLSVersion: version})
-			roots := x509.NewCertPool()
-			require.True(t, roots.AppendCertsFromPEM(srv.CAPEM))
-
-			err := handshake(t, srv, &tls.Config{RootCAs: roots, ServerName: "localhost", MinVersion: tls.VersionTLS12})
-			if version < tls.VersionTLS12 {
-				require.ErrorContains(t, err, "protocol version")
+		srv := newServer(t, googlebookstest.Config{MaxTLSVersion: version})
+		for offered := uint16(tls.VersionTLS10); offered <= tls.VersionTLS13; offered++ {
+			_, err := handshake(t, srv, &tls.Config{
+				InsecureSkipVerify: true, MinVersion: offered, MaxVersion: offered,
+			})
+			if offered == version || offered == tls.VersionTLS12 && version == tls.VersionTLS13 {
+				assert.NoError(t, err, "%x at most, %x offered", version, offered)
 			} else {
-				require.NoError(t, err)
+				assert.Error(t, err, "%x at most, %x offered", version, offered)
 			}
-			for asked := uint16(tls.VersionTLS10); asked <= tls.VersionTLS13; asked++ {
-				err := handshake(t, srv, &tls.Config{
-					RootCAs: roots, ServerName: "localhost", MinVersion: asked, MaxVersion: asked,
-				})
-				if asked == version || asked == tls.VersionTLS12 && version == tls.VersionTLS13 {
-					assert.NoError(t, err, tls.VersionName(asked))
-				} else {
-					assert.Error(t, err, tls.VersionName(asked))
-				}
+		}
+	}
+}
+
+// TestLeaf checks what a client does not enforce.
+func TestLeaf(t *testing.T) {
+	t.Parallel()
+	srv := newServer(t, googlebookstest.Config{})
+	state, err := handshake(t, srv, &tls.Config{InsecureSkipVerify: true})
+	require.NoError(t, err)
+	leaf := state.PeerCertificates[0]
+	assert.False(t, leaf.IsCA)
+	assert.Equal(t, x509.ECDSA, leaf.PublicKeyAlgorithm)
+	assert.Equal(t, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, leaf.ExtKeyUsage)
+	assert.WithinDuration(t, time.Now().AddDate(1, 0, 0), leaf.NotAfter, 2*24*time.Hour, "a year")
+	assert.True(t, leaf.NotBefore.Before(time.Now().Add(-time.Minute)), "clocks may be behind")
+}
+
+func handshake(t *testing.T, srv *googlebookstest.Server, cfg *tls.Config) (tls.ConnectionState, error) {
+	t.Helper()
+	conn, err := (&tls.Dialer{Config: cfg}).DialContext(t.Context(), "tcp", srv.HTTPSAddr)
+	if err != nil {
+		return tls.ConnectionState{}, err
+	}
+	defer conn.Close()
+	return conn.(*tls.Conn).ConnectionState(), nil
+}
+
+func TestShutdownWaits(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		slow     time.Duration
+		complete bool
+	}{
+		"response in progress": {
+			slow:     slow,
+			complete: true,
+		},
+		"response that takes too long": {
+			slow:     time.Hour,
+			complete: false,
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := newServer(t, googlebookstest.Config{Slow: test.slow})
+			srv.Script("slow-body")
+			resp, err := newClient(t, srv).Do(newRequest(t, "http://"+srv.HTTPAddr+comedyPath))
+			require.NoError(t, err)
+			defer resp.Body.Close()
+
+			timeout := patience
+			if !test.complete {
+				timeout = slow
 			}
+			ctx, cancel := context.WithTimeout(t.Context(), timeout)
+			defer cancel()
+			srv.Shutdown(ctx)
+			_, err = io.Copy(io.Discard, resp.Body)
+			assert.Equal(t, test.complete, err == nil, "%v", err)
 		})
 	}
 }
 
-func handshake(t *testing.T, srv *googlebookstest.Server, cfg *tls.Config) error {
-	t.Helper()
-	conn, err := (&tls.Dialer{Config: cfg}).DialContext(t.Context(), "tcp", srv.HTTPSAddr)
-	if err != nil {
-		return err
-	}
-
-	return conn.Close()
-}
-
-func TestCertificatesAreGoodOnes(t *testing.T) {
-	t.Parallel()
-	ca, err := googlebookstest.NewCA()
-	require.NoError(t, err)
-	certPEM, keyPEM, err := ca.Issue(googlebookstest.Leaf{})
-	require.NoError(t, err)
-	_, err = tls.X509KeyPair(certPEM, keyPEM)
-	require.NoError(t, err)
-
-	root, leaf := parse(t, ca.PEM), parse(t, certPEM)
-	assert.True(t, root.IsCA)
-	assert.False(t, leaf.IsCA)
-	assert.Equal(t, x509.ECDSA, leaf.PublicKeyAlgorithm)
-	assert.Equal(t, x509.ECDSAWithSHA256, leaf.SignatureAlgorithm)
-	assert.Equal(t, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, leaf.ExtKeyUsage)
-	assert.Equal(t, []string{"www.googleapis.com", "localhost"}, leaf.DNSNames)
-	require.Len(t, leaf.IPAddresses, 2)
-	assert.True(t, leaf.IPAddresses[0].Equal(net.IPv4(127, 0, 0, 1)))
-	assert.True(t, leaf.IPAddresses[1].Equal(net.IPv6loopback))
-	assert.WithinDuration(t, time.Now().AddDate(1, 0, 0), leaf.NotAfter, 2*24*time.Hour, "a year")
-	assert.Equal(t, root.NotAfter, leaf.NotAfter)
-	assert.True(t, leaf.NotBefore.Before(time.Now().Add(-time.Minute)), "clocks may be behind")
-	assert.NotEqual(t, root.SerialNumber, leaf.SerialNumber)
-}
-
-func parse(t *testing.T, certPEM []byte) *x509.Certificate {
-	t.Helper()
-	block, rest := pem.Decode(certPEM)
-	require.NotNil(t, block)
-	assert.Empty(t, rest)
-	cert, err := x509.ParseCertificate(block.Bytes)
-	require.NoError(t, err)
-
-	return cert
-}
-
-func TestCloseMayBeCalledTwice(t *testing.T) {
+func TestCloseTwice(t *testing.T) {
 	t.Parallel()
 	srv := googlebookstest.NewServer(googlebookstest.Config{})
 	srv.Close()

@@ -1,7 +1,7 @@
-// Command demo shows both ways in which the details service reaches Google
-// Books through a mesh, and what happens where the mesh lets nothing out. It
-// needs no API key and no internet: a stand-in plays Google Books, small
-// proxies on this machine play the network and the sidecar.
+// Command demo shows the two ways in which the details service reaches Google
+// Books through a mesh, and what happens if the mesh blocks it. It needs no API
+// key and no internet: a stand-in plays Google Books and a small proxy plays the
+// sidecar.
 package main
 
 import (
@@ -20,35 +20,32 @@ import (
 // Exit statuses.
 const (
 	exitOK      = 0
-	exitFailure = 1 // an answer was not the expected one
+	exitFailure = 1 // an answer was not as expected
 	exitUsage   = 2
 )
 
+// fakeKey is the API key. The stand-in refuses calls without it, so it must
+// arrive.
+const fakeKey = "a-made-up-key"
+
 const usage = `Usage: demo [--once]
 
-Shows how Bookinfo's details service gets its books through a mesh, over HTTPS
-and over plain HTTP, with nothing but this machine. Then it stays for your own
-curl, until Ctrl-C; with --once it ends after the show.
-
-Colours are for terminals; NO_COLOR=1 turns them off. Exit status: 0 where all
-was answered as expected, 1 where it was not, 2 for an unknown argument.
+Shows how Bookinfo's details service gets its books through a
+mesh, over HTTPS and over plain HTTP, on this machine alone.
+Then it keeps running for your own curl, until Ctrl-C. With
+--once it ends after the show, with status 1 if an answer was
+not as expected. NO_COLOR=1 turns colours off.
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	google := googlebookstest.Config{RequireKey: true, Keys: []string{fakeKey}}
+	os.Exit(run(ctx, google, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the whole program, until ctx is done; it returns the exit status.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	options := googlebookstest.Options{RequireKey: true, Keys: []string{fakeKey}}
-
-	return runWith(ctx, googlebookstest.Config{Options: options}, args, stdout, stderr)
-}
-
-// runWith is run with any stand-in for Google Books.
-func runWith(ctx context.Context, google googlebookstest.Config, args []string, stdout, stderr io.Writer) int {
+// run runs the program until ctx is done and returns its exit status.
+func run(ctx context.Context, google googlebookstest.Config, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	once := flags.Bool("once", false, "")
@@ -59,20 +56,15 @@ func runWith(ctx context.Context, google googlebookstest.Config, args []string, 
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(stdout, usage)
-
 		return exitOK
 	case err != nil:
 		fmt.Fprintf(stderr, "demo: %v\n\n%s", err, usage)
-
 		return exitUsage
 	}
-
-	err = perform(ctx, newScreen(stdout), google, *once)
-	if err != nil && ctx.Err() == nil { // after Ctrl-C nothing is owed
+	err = show(ctx, newScreen(stdout), google, *once)
+	if err != nil && ctx.Err() == nil { // Ctrl-C is no error
 		fmt.Fprintf(stderr, "demo: %v\n", err)
-
 		return exitFailure
 	}
-
 	return exitOK
 }

@@ -2,151 +2,198 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"example.com/bookinfo/googlebooks"
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
-// perform gives the show and then, but for once, stays until ctx is done. The
-// error says in which scenes something was not as expected.
-func perform(ctx context.Context, out screen, google googlebookstest.Config, once bool) error {
-	s, err := newStage(ctx, google)
+// scenario is one call to a details service and what must be seen of it. Texts
+// are wrapped by hand, so that the show fits into 60 columns.
+type scenario struct {
+	title, setting, drawing string
+	port                    string // wanted; after start, the one that it got
+	plainHTTP, blocked      bool
+	status                  int
+	body                    []string // on several lines
+	seen                    []string // beginnings of the events, in the order of the path
+	lesson                  string
+}
+
+func scenarios() []*scenario {
+	book := []string{
+		`{"id":0,"author":"William Shakespeare",`,
+		`"year":"2002-09-19","type":"paperback","pages":53,`,
+		`"publisher":"Courier Corporation","language":"English",`,
+		`"ISBN-10":"0486424618","ISBN-13":"9780486424613"}`,
+	}
+	const (
+		request   = "GET /books/v1/volumes?q=isbn:0486424618 200"
+		sidecar   = "sidecar log  " + request
+		encrypted = "network saw  " + googlebooks.DefaultHost + " in "
+		arrived   = "Google log   " + request
+		closed    = "mesh log     " + googlebooks.DefaultHost + ": no ServiceEntry, closed"
+	)
+	return []*scenario{
+		{
+			title:   "1  HTTPS end to end",
+			setting: "DO_NOT_ENCRYPT=false",
+			drawing: "details ═══════════ TLS ═══════════▶ Google Books",
+			port:    "9080",
+			status:  http.StatusOK,
+			body:    book,
+			seen:    []string{encrypted, arrived},
+			lesson: `The service encrypts its own call. Whoever is in
+between, the mesh included, learns the server name (SNI)
+and counts bytes. Path, API key and book stay hidden.
+The mesh can allow or refuse the call, and no more.`,
+		},
+		{
+			title:     "2  Plain HTTP, TLS by the sidecar",
+			setting:   "DO_NOT_ENCRYPT=true",
+			drawing:   "details ── HTTP ──▶ sidecar ══ TLS ══▶ Google Books",
+			port:      "9081",
+			plainHTTP: true,
+			status:    http.StatusOK,
+			body:      book,
+			seen:      []string{sidecar, encrypted, arrived},
+			lesson: `The same book, but the sidecar reads the call. It can
+log, count, retry and route it by its path before it
+encrypts it and checks Google's certificate. (A small
+proxy plays the sidecar here. In a mesh it is Envoy.)`,
+		},
+		{
+			title:   "3  A mesh that lets nothing out",
+			setting: "no ServiceEntry",
+			drawing: "details ══ TLS ══▶ mesh ──✗        Google Books",
+			port:    "9082",
+			blocked: true,
+			status:  http.StatusBadGateway,
+			body: []string{
+				`{"error":"no answer from www.googleapis.com:443. `,
+				`Check that it can be reached; in a mesh, `,
+				`check that it has a ServiceEntry."}`,
+			},
+			seen: []string{closed, closed, closed},
+			lesson: `Under REGISTRY_ONLY the mesh closes every connection
+without a ServiceEntry (Istio's BlackHoleCluster). The
+service tries three times and says what is missing. The
+product page, which would wait 3 s for it, shows all but
+the details.`,
+		},
+	}
+}
+
+// check compares what happened with what must happen.
+func (sc *scenario) check(status int, body string, events []string) error {
+	if want := strings.Join(sc.body, ""); status != sc.status || body != want {
+		return fmt.Errorf("answer %d %s, want %d %s", status, body, sc.status, want)
+	}
+	if !slices.EqualFunc(events, sc.seen, strings.HasPrefix) {
+		return fmt.Errorf("seen %q, want %q", events, sc.seen)
+	}
+	return nil
+}
+
+// show runs all scenarios. Then, unless once is set, it shows what is seen of the
+// reader's own calls until ctx is done.
+func show(ctx context.Context, out screen, google googlebookstest.Config, once bool) error {
+	all := scenarios()
+	s, err := start(ctx, google, all)
 	defer s.close()
 	if err != nil {
 		return err
 	}
-
-	out.line("\n  %s\n", out.paint(bold, "Bookinfo details: two ways out of the mesh, and one that is shut"))
-	out.prose("  ", "The details service is the real one. A stand-in plays Google Books, and all of it runs on this machine: "+
-		"no API key, no internet.")
-	for _, d := range []door{s.https, s.plain, s.blocked} {
-		if d.taken != "" {
-			out.line("  %s", out.paint(yellow, fmt.Sprintf("Port %s is taken by another program; here it is %s.", d.taken, d.port)))
-		}
-	}
+	out.line("\n  %s\n", out.paint(bold, "Bookinfo details: two ways out of the mesh, one blocked"))
+	out.line(`  The details service is the real one. A stand-in plays
+  Google Books. All of it runs on this machine: no API key,
+  no internet.`)
 	begin := time.Now()
-	for _, scene := range s.scenes() {
-		err = errors.Join(err, s.play(ctx, out, scene))
-		if ctx.Err() != nil {
-			return ctx.Err()
+	for _, sc := range all {
+		if err := s.play(ctx, out, sc); err != nil {
+			return err
 		}
 	}
+	out.heading("Side by side", "")
+	out.line(`                    HTTPS         plain HTTP + sidecar
+  who encrypts      the service   the sidecar
+  the mesh sees     server name   method, path, status, key
+  the network sees  server name   server name
+  the reader gets   the book      the same, byte for byte`)
+	out.line("\n  %s", out.paint(green, fmt.Sprintf("✓ All as expected, in %.1f s.", time.Since(begin).Seconds())))
+	out.heading("What next", "")
+	out.indented("The real Google Books, with your API key:\n\nGOOGLE_BOOKS_API_KEY=… go run ./cmd/details\n")
+	if once {
+		out.indented("The same, and then your own curl:\n\nmake demo")
+		return nil
+	}
+	out.indented("In another terminal, with any book from 0 to 5:\n")
+	for _, sc := range all {
+		out.indented("curl localhost:%s/details/1   %s", sc.port, sc.title[3:])
+	}
+	out.indented("\n%s ends the demo. What is seen of your calls:\n", out.paint(bold, "Ctrl-C"))
+	for {
+		select {
+		case event := <-s.events:
+			out.indented("%s", event)
+		case <-ctx.Done():
+			out.line("\n  Stopped.")
+			return nil
+		}
+	}
+}
+
+// play shows one scenario and checks it.
+func (s *services) play(ctx context.Context, out screen, sc *scenario) error {
+	url := "localhost:" + sc.port + "/details/0"
+	out.heading(sc.title, sc.setting)
+	out.indented("%s\n\n%s", sc.drawing, out.paint(bold, "$ curl "+url))
+	begin := time.Now()
+	status, body, err := get(ctx, "http://"+url)
 	if err != nil {
 		return err
 	}
-	compare(out)
-	out.line("\n  %s", out.paint(green, fmt.Sprintf("✓ All as expected, in %.1f s.", time.Since(begin).Seconds())))
-	s.next(out, once)
-	if !once {
-		s.watch(ctx, out)
-	}
-
-	return nil
-}
-
-// play shows one scene and checks it.
-func (s *stage) play(ctx context.Context, out screen, sc scene) error {
-	out.heading(sc.title, sc.setting)
-	out.drawing(sc.drawing)
-	out.line("\n     %s", out.paint(bold, "$ curl localhost:"+sc.door.port+"/details/0"))
-
-	before, begin := len(s.google.Requests()), time.Now()
-	status, body, err := curl(ctx, "http://localhost:"+sc.door.port+"/details/0")
 	took := time.Since(begin)
-	seen := s.collect(ctx, sc.door.port, len(sc.seen))
-	slices.SortStableFunc(seen, func(a, b sighting) int { return strings.Compare(b.who, a.who) }) // the sidecar is before the network
-	if ctx.Err() != nil {
-		return ctx.Err()
+	events := s.collect(ctx, sc)
+	err = sc.check(status, body, events)
+	if body == strings.Join(sc.body, "") {
+		body = strings.Join(sc.body, "\n ")
 	}
-	if err == nil {
-		err = sc.check(status, body, seen, s.google.Requests()[before:])
-	}
-
-	out.json(body)
-	out.line("     %s\n", out.paint(dim, fmt.Sprintf("%d %s, in %d ms", status, http.StatusText(status), took.Milliseconds())))
-	for _, saw := range seen {
-		out.sighting("     ", saw)
-	}
+	result := fmt.Sprintf("%d %s, in %d ms", status, http.StatusText(status), took.Milliseconds())
+	out.indented("%s\n%s\n", body, out.paint(dim, result))
+	out.indented("%s", strings.Join(events, "\n"))
 	if err != nil {
-		out.line("\n     %s", out.paint(red, "✗ not as expected"))
-
-		return fmt.Errorf("scene %c: %w", sc.title[0], err)
+		out.indented("\n%s", out.paint(red, "✗ not as expected"))
+		return fmt.Errorf("scenario %c: %w", sc.title[0], err)
 	}
-	out.line("")
-	out.prose("     ", sc.lesson)
-
+	out.indented("\n%s", sc.lesson)
 	return nil
 }
 
-// collect waits for n sightings of calls by one service: the last bytes of a
-// connection may come after the answer.
-func (s *stage) collect(ctx context.Context, port string, n int) (seen []sighting) {
+// collect waits for the events of a scenario and returns them in the order of
+// the path. The last bytes of a connection may come after the answer.
+func (s *services) collect(ctx context.Context, sc *scenario) (events []string) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	for len(seen) < n {
+	for len(events) < len(sc.seen) && ctx.Err() == nil {
 		select {
-		case saw := <-s.sightings:
-			if saw.port == port {
-				seen = append(seen, saw)
-			}
+		case event := <-s.events:
+			events = append(events, event)
 		case <-ctx.Done():
-			return seen
 		}
 	}
-
-	return seen
+	place := func(event string) int { return strings.Index("snG", event[:1]) } // sidecar, network, Google
+	slices.SortStableFunc(events, func(a, b string) int { return place(a) - place(b) })
+	return events
 }
 
-// compare sets the two ways beside each other.
-func compare(out screen) {
-	out.heading("Side by side", "")
-	out.line("     %s", out.paint(bold, "                    HTTPS               plain HTTP + sidecar"))
-	out.line(`     who encrypts        the service         the sidecar
-     the mesh sees       the server name     method, path, status, API key
-     the network sees    the server name     the server name
-     the reader gets     the book            the same, byte for byte`)
-}
-
-// next tells what to type next.
-func (s *stage) next(out screen, once bool) {
-	command := func(text string) string { return out.paint(cyan, text) }
-	out.heading("What next", "")
-	if once {
-		out.line("     %s   the same, and stays for your own curl", command("make demo"))
-	} else {
-		out.line("     All three services are up. In another terminal, with any book from 0 to 5:\n")
-		out.line("     %s      HTTPS end to end", command("curl localhost:"+s.https.port+"/details/1"))
-		out.line("     %s      plain HTTP, then the sidecar", command("curl localhost:"+s.plain.port+"/details/1"))
-		out.line("     %s   blocked", command("curl -i localhost:"+s.blocked.port+"/details/1"))
-	}
-	out.line("\n     The real Google Books, with an API key of yours:\n\n     %s", command("GOOGLE_BOOKS_API_KEY=… go run ./cmd/details"))
-	if !once {
-		out.line("\n     %s ends it. What is seen of your calls:\n", out.paint(bold, "Ctrl-C"))
-	}
-}
-
-// watch tells of what is seen in between until ctx is done.
-func (s *stage) watch(ctx context.Context, out screen) {
-	for {
-		select {
-		case saw := <-s.sightings:
-			out.sighting(out.paint(dim, fmt.Sprintf("  :%-5s ", saw.port)), saw)
-		case <-ctx.Done():
-			out.line("\n  Stopped.")
-
-			return
-		}
-	}
-}
-
-// curl asks as the reader's curl would.
-func curl(ctx context.Context, url string) (status int, body string, err error) {
+func get(ctx context.Context, url string) (status int, body string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0, "", err
@@ -157,6 +204,49 @@ func curl(ctx context.Context, url string) (status int, body string, err error) 
 	}
 	defer res.Body.Close()
 	b, err := io.ReadAll(res.Body)
-
 	return res.StatusCode, string(b), err
+}
+
+// The colours, as ANSI escape codes.
+const (
+	bold  = "1"
+	dim   = "2"
+	red   = "31"
+	green = "32"
+)
+
+// screen writes for a person, in colours on a terminal.
+type screen struct {
+	io.Writer
+
+	colour bool
+}
+
+func newScreen(w io.Writer) screen {
+	s := screen{Writer: w}
+	if f, ok := w.(*os.File); ok && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
+		info, err := f.Stat()
+		s.colour = err == nil && info.Mode()&os.ModeCharDevice != 0
+	}
+	return s
+}
+
+func (s screen) paint(colour, text string) string {
+	if !s.colour {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+func (s screen) line(format string, args ...any) { fmt.Fprintf(s, format+"\n", args...) }
+
+func (s screen) indented(format string, args ...any) {
+	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+		s.line("%s", strings.TrimRight("    "+line, " "))
+	}
+}
+
+func (s screen) heading(left, right string) {
+	s.line("\n  %s", strings.TrimRight(s.paint(bold, left)+fmt.Sprintf("%*s", 58-len(left), right), " "))
+	s.line("  %s", s.paint(dim, strings.Repeat("─", 58)))
 }

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"log" //nolint:depguard // googlebookstest.Config.Log is one
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"example.com/bookinfo/details"
+	"example.com/bookinfo/googlebooks"
+	"example.com/bookinfo/googlebooks/googlebookstest"
+)
+
+// services is all that runs: the stand-in for Google Books and, per scenario, a
+// details service with what lies between.
+type services struct {
+	google  *googlebookstest.Server
+	events  chan string // what somebody saw of a call to Google Books
+	ended   <-chan struct{}
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+}
+
+// start starts the services of the scenarios and sets their ports. The caller
+// must call close, even after an error.
+func start(ctx context.Context, cfg googlebookstest.Config, scenarios []*scenario) (s *services, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	s = &services{events: make(chan string, 64), ended: ctx.Done(), cancel: cancel}
+	cfg.Log = log.New(s, "Google log   ", 0)
+	if s.google, err = googlebookstest.Start(cfg); err != nil { //nolint:contextcheck // it ends with close
+		return s, err
+	}
+	for _, sc := range scenarios {
+		if err := s.open(ctx, sc); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+func (s *services) close() {
+	s.cancel()
+	if s.google != nil {
+		s.google.Close()
+	}
+	s.running.Wait()
+}
+
+func (s *services) report(event string) {
+	select {
+	case s.events <- event:
+	case <-s.ended:
+	}
+}
+
+// Write reports a line of the log of the stand-in.
+func (s *services) Write(line []byte) (int, error) {
+	s.report(strings.TrimSpace(string(line)))
+	return len(line), nil
+}
+
+// open starts a details service and, for plain HTTP, its sidecar.
+func (s *services) open(ctx context.Context, sc *scenario) error {
+	front, err := listen(ctx, sc.port)
+	if err != nil {
+		return err
+	}
+	_, sc.port, _ = net.SplitHostPort(front.Addr().String())
+	transport := s.transport(s.google.HTTPSAddr, func(conn net.Conn) net.Conn {
+		return &wire{Conn: conn, blocked: sc.blocked, report: s.report}
+	})
+	if sc.plainHTTP {
+		sidecar, err := listen(ctx, "0")
+		if err != nil {
+			return err
+		}
+		s.serve(ctx, sidecar, newSidecar(s.report, transport))
+		transport = s.transport(sidecar.Addr().String(), func(conn net.Conn) net.Conn { return conn })
+	}
+	client, err := googlebooks.New(googlebooks.Config{
+		PlainHTTP: sc.plainHTTP,
+		APIKey:    fakeKey,
+		UserAgent: "bookinfo-details/demo",
+		Transport: transport,
+	})
+	if err != nil {
+		return err
+	}
+	s.serve(ctx, front, details.New(details.Config{
+		Books: client,
+		ISBNs: map[int64]googlebooks.ISBN{ // the sample volumes of the stand-in
+			0: details.DefaultISBN, 1: "9780141439518", 2: "9780141439471",
+			3: "9780486264783", 4: "9780307474728", 5: "9784101010137",
+		},
+	}))
+	return nil
+}
+
+// transport connects every name to addr, in place of DNS, and wraps the
+// connection. Each call has one of its own, so that its end can be seen.
+func (s *services) transport(addr string, wrap func(net.Conn) net.Conn) http.RoundTripper {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(s.google.CAPEM)
+	return &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+			if err != nil {
+				return nil, err
+			}
+			return wrap(conn), nil
+		},
+		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		ForceAttemptHTTP2: true,
+		DisableKeepAlives: true,
+	}
+}
+
+// listen listens on that port, or on a free one if another program has it, on
+// any address of localhost.
+func listen(ctx context.Context, port string) (net.Listener, error) {
+	if other, err := new(net.Dialer).DialContext(ctx, "tcp", "localhost:"+port); err == nil {
+		_ = other.Close()
+	} else if listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:"+port); err == nil {
+		return listener, nil
+	}
+	return new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+}
+
+// serve answers requests until ctx is done.
+func (s *services) serve(ctx context.Context, listener net.Listener, handler http.Handler) {
+	server := &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+	}
+	context.AfterFunc(ctx, func() { _ = server.Close() })
+	s.running.Go(func() { _ = server.Serve(listener) }) // it returns when it is closed
+}
