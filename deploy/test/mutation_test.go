@@ -68,7 +68,7 @@ func TestMutations(t *testing.T) {
 			file: "books-only/sidecar.yaml",
 			edit: "version: v2 => version: v3",
 		},
-		"details-v2 tls-origination: ServiceEntry googleapis: plain HTTP would leave through port 443": {
+		"details-v2 tls-origination access-log: ServiceEntry googleapis: plain HTTP would leave through port 443": {
 			file: "tls-origination/kustomization.yaml",
 			edit: "- destination-rule.yaml\n => ",
 		},
@@ -108,7 +108,7 @@ func TestMutations(t *testing.T) {
 			file: "both/destination-rule.yaml",
 			edit: "mode: SIMPLE => mode: SIMPLE\n        insecureSkipVerify: true",
 		},
-		"details-v2 egress-gateway: DestinationRule originate-tls-for-googleapis: the name in the certificate of www.googleapis.com": {
+		"details-v2 egress-gateway network-policy: DestinationRule originate-tls-for-googleapis: the name in the certificate of www.googleapis.com": {
 			file: "egress-gateway/destination-rule.yaml",
 			edit: "        subjectAltNames:\n        - www.googleapis.com\n => ",
 		},
@@ -176,7 +176,7 @@ func TestMutations(t *testing.T) {
 			file: "ambient/authorization-policy.yaml",
 			edit: "        paths:\n        - /books/v1/volumes\n => ",
 		},
-		"details-v2 egress-gateway: ServiceEntry googleapis: more than GET /books/v1/volumes may leave": {
+		"details-v2 egress-gateway network-policy: ServiceEntry googleapis: more than GET /books/v1/volumes may leave": {
 			file: "egress-gateway/authorization-policy.yaml",
 			edit: "from:\n    - source:\n        serviceAccounts:\n        - bookinfo-details\n    to: => to:",
 		},
