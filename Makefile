@@ -119,7 +119,7 @@ fuzz: ## Run each fuzz target (FUZZTIME=1m)
 
 .PHONY: vuln
 vuln: ## Check for known vulnerabilities (needs the internet)
-	@set -e; for module in $(MODULES); do (cd $$module && $(GOVULNCHECK) ./...); done
+	@set -e; for module in $(MODULES); do (cd $$module && $(GOVULNCHECK) -test ./...); done
 
 ##@ Measure
 

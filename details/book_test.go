@@ -130,7 +130,7 @@ func FuzzBookOf(f *testing.F) {
 			Language: &language, IndustryIdentifiers: []googlebooks.Identifier{{Type: "ISBN_13", Identifier: &isbn}},
 		}))
 		if err != nil {
-			valid := utf8.ValidString(author + year + publisher + isbn)
+			valid := utf8.ValidString(strings.Join([]string{author, year, publisher, isbn}, " "))
 			assert.False(t, valid, "only invalid UTF-8, which no decoder returns, cannot be written")
 			return
 		}

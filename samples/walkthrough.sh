@@ -77,7 +77,8 @@ uniform() {
     -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z/TIME/g' -e 's/ [0-9]+[smhd]([0-9]+[smhd])?$/ AGE/' \
     -e 's/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}/ID/g' \
     -e 's/[0-9]{1,3}(\.[0-9]{1,3}){3}(:[0-9]+)?/ADDRESS/g' \
-    -e 's/"(bytes|ms|upstream_ms)":[0-9.]+/"\1":SIZE/g' -e 's/ "-" [0-9]+ [0-9]+ [0-9]+ ([0-9]+|-) "/ "-" SIZES "/g'
+    -e 's/,"trace_id":"[^"]*"//g' -e 's/"(bytes|ms|upstream_ms)":[0-9.]+/"\1":SIZE/g' \
+    -e 's/ "-" [0-9]+ [0-9]+ [0-9]+ ([0-9]+|-) "/ "-" SIZES "/g'
 }
 
 # matches compares an output with the expected lines.
@@ -140,7 +141,7 @@ fail() {
 }
 
 preflight() {
-  local words line names
+  local words line names # names: what kubectl answers
   command -v kubectl >/dev/null || refuse 'kubectl is not on the PATH'
   [[ ${commands[*]} != *'go run '* ]] || command -v go >/dev/null || refuse '--offline makes a certificate with go, which is not on the PATH'
   kubectl get --raw=/version --request-timeout=10s >/dev/null 2>&1 || refuse 'kubectl reaches no cluster; see: kubectl cluster-info'
@@ -156,6 +157,9 @@ preflight() {
     kubectl get destinationrule/details -o name >/dev/null 2>&1 ||
       refuse "there is no DestinationRule details; apply Istio's samples/bookinfo/networking/destination-rule-all.yaml"
   fi
+  names=$(kubectl get configmap/istio -n istio-system -o 'jsonpath={.data.mesh}' 2>/dev/null)
+  [[ ! $names =~ accessLogFormat:|accessLogEncoding:\ *JSON ]] ||
+    refuse 'the mesh has an access log format of its own, so its lines differ from those in the pages'
   [[ $network == offline ]] || kubectl get secret/google-books -o name >/dev/null 2>&1 ||
     refuse 'there is no Secret google-books, and Google answers nobody without an API key; see samples/README.md, or use --offline'
   # What exists belongs to somebody: the page would overwrite it, and delete it at the end.

@@ -1,171 +1,221 @@
+// Package manifests_test checks the manifests in deploy/ without a cluster:
+// that an API server accepts them, and what no other tool knows about them.
+//
+// The same checks run over the manifests as they are, which must pass, and
+// over copies with one mistake each (mutation_test.go), which must not.
 package manifests_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-
-	manifests "example.com/bookinfo/deploy/test"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// modes names, for each way to run, the folders that one cluster holds at the same time.
-func modes() map[string][]string {
-	return map[string][]string{
-		"blocked":                 {"details-v2"},
-		"https":                   {"details-v2-https", "https"},
-		"tls origination":         {"details-v2", "tls-origination"},
-		"both":                    {"details-v2", "both"},
-		"both, https":             {"details-v2-https", "both"},
-		"books only":              {"details-v2", "books-only"},
-		"ambient":                 {"details-v2", "ambient"},
-		"access log":              {"details-v2", "tls-origination", "access-log"},
-		"scaled":                  {"details-v2", "scale"},
-		"offline":                 {"offline"},
-		"offline https":           {"offline/emulator", "offline/details-v2", "offline/https"},
-		"offline tls origination": {"offline/emulator", "offline/details-v2", "offline/tls-origination"},
-		"offline books only":      {"offline/emulator", "offline/details-v2", "offline/books-only"},
-		"offline both":            {"offline/emulator", "offline/details-v2", "offline/both"},
-		"offline ambient":         {"offline/emulator", "details-v2", "offline/ambient"},
-	}
-}
+const (
+	bookinfo      = "test/testdata/bookinfo.yaml"
+	kustomization = "kustomization.yaml"
+)
 
-func TestFolders(t *testing.T) {
+func TestManifests(t *testing.T) {
 	t.Parallel()
 
-	assert.NoError(t, manifests.CheckFolders(load(t)))
+	manifests := load(t)
+	assert.Empty(t, problems(t, manifests, newAPIServer(t)))
+	assert.Subset(t, slices.Concat(manifests.modes(t)...), manifests.folders(), "every folder is part of a mode")
 }
 
-func TestImages(t *testing.T) {
-	t.Parallel()
-
-	assert.NoError(t, manifests.CheckImages(load(t)))
-}
-
-func TestSchemas(t *testing.T) {
-	t.Parallel()
-
-	assert.NoError(t, manifests.CheckSchemas(t.Context(), load(t), schemas(t)))
-}
-
-func TestModes(t *testing.T) {
-	t.Parallel()
-
-	tree, covered := load(t), map[string]bool{"gateway-api": true}
-
-	for name, folders := range modes() {
-		for _, folder := range folders {
-			covered[folder] = true
-		}
-
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-
-			assert.NoError(t, checkMode(t, tree, folders...))
-		})
-	}
-
-	for _, folder := range tree.Folders() {
-		assert.True(t, covered[folder], "no mode holds %s", folder)
-	}
-}
-
-// Gateway API takes the place of the VirtualService details, so of the workload only the Deployment stays.
-func TestGatewayAPI(t *testing.T) {
-	t.Parallel()
-
-	tree := load(t)
-
-	deployment, err := tree.Read("details-v2/deployment.yaml")
-	require.NoError(t, err)
-
-	routes, err := tree.Build("gateway-api")
-	require.NoError(t, err)
-
-	assert.NoError(t, manifests.CheckRelations(append(append(bookinfo(t), deployment...), routes...)))
-
-	both, err := tree.Build("details-v2", "gateway-api")
-	require.NoError(t, err)
-
-	assert.ErrorContains(t, manifests.CheckRelations(append(bookinfo(t), both...)), "a VirtualService routes details too")
-}
-
-// checkMode checks the folders together with what Bookinfo brings, as one cluster would hold them.
-func checkMode(t *testing.T, tree *manifests.Tree, folders ...string) error {
+// problems returns everything that the checks find, one string per finding.
+func problems(t *testing.T, manifests *tree, api *apiServer) []string {
 	t.Helper()
 
-	objects, err := tree.Build(folders...)
-	if err != nil {
-		return err
+	var found []string
+	prefix := ""
+	report := func(format string, args ...any) {
+		found = append(found, prefix+fmt.Sprintf(format, args...))
 	}
 
-	if err := manifests.CheckPods(objects); err != nil {
-		return err
+	manifests.checkFolders(report)
+	for _, mode := range manifests.modes(t) {
+		prefix = strings.Join(mode, " ") + ": "
+		decoded := manifests.decode(t.Context(), api, append(mode, bookinfo), report)
+		for _, check := range []func(cluster, reporter){
+			checkPods, checkHeaders, checkEgress, checkRules, checkExport, checkPolicy, checkNetworkPolicies,
+		} {
+			check(decoded, report)
+		}
 	}
-
-	return manifests.CheckRelations(append(bookinfo(t), objects...))
+	for _, folder := range manifests.folders() {
+		if original, ok := strings.CutPrefix(folder, "offline/"); ok && slices.Contains(manifests.folders(), original) {
+			prefix = folder + ": "
+			checkTwin(manifests.decode(t.Context(), api, []string{original}, report),
+				manifests.decode(t.Context(), api, []string{folder}, report), report)
+		}
+	}
+	return found
 }
 
-// What each folder holds, by the names that the walk-throughs and Istio's own egress story use.
-func TestInventory(t *testing.T) {
-	t.Parallel()
+type reporter func(format string, args ...any)
 
-	https := []string{"ServiceEntry googleapis", "VirtualService googleapis"}
-	origination := []string{
-		"DestinationRule originate-tls-for-googleapis", "ServiceEntry googleapis", "VirtualService rewrite-port-for-googleapis",
+// tree is a copy of deploy/ in memory, so that a test can break it. Paths are
+// relative to deploy/.
+type tree struct {
+	files filesys.FileSystem
+	names []string
+	built map[string][]*unstructured.Unstructured
+}
+
+func load(t *testing.T) *tree {
+	t.Helper()
+
+	loaded := &tree{files: filesys.MakeFsInMemory(), built: map[string][]*unstructured.Unstructured{}}
+	deploy := os.DirFS(filepath.Join(root(t), "deploy"))
+	require.NoError(t, fs.WalkDir(deploy, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || path.Ext(name) != ".yaml" {
+			return err
+		}
+		content, err := fs.ReadFile(deploy, name)
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(name, "test/") {
+			loaded.names = append(loaded.names, name)
+		}
+		return loaded.files.WriteFile("/"+name, content)
+	}))
+	return loaded
+}
+
+// folders returns the folders that `kubectl apply -k` accepts.
+func (m *tree) folders() []string {
+	var folders []string
+	for _, name := range m.names {
+		if path.Base(name) == kustomization {
+			folders = append(folders, path.Dir(name))
+		}
 	}
-	both := []string{"DestinationRule originate-tls-for-googleapis", "ServiceEntry googleapis", "VirtualService googleapis"}
-	booksOnly := append([]string{"Sidecar details-v2"}, both...)
-	workload := []string{"Deployment details-v2", "VirtualService details"}
-	ambient := []string{
-		"Namespace istio-egress", "Gateway istio-egress/waypoint", "ServiceEntry istio-egress/googleapis",
-		"VirtualService istio-egress/googleapis", "DestinationRule istio-egress/originate-tls-for-googleapis",
-		"AuthorizationPolicy istio-egress/books-only", "Telemetry istio-egress/waypoint-access-log",
-	}
-	emulator := []string{
-		"Namespace books-emulator", "Deployment books-emulator/books-emulator", "Service books-emulator/books-emulator",
-	}
+	return folders
+}
 
-	tests := map[string][]string{
-		"access-log":              {"Telemetry details-access-log"},
-		"ambient":                 ambient,
-		"books-only":              booksOnly,
-		"both":                    both,
-		"details-v2":              workload,
-		"details-v2-https":        workload,
-		"gateway-api":             {"Service details-v1", "Service details-v2", "HTTPRoute details"},
-		"https":                   https,
-		"offline":                 append(append(append([]string{}, emulator...), workload...), both...),
-		"offline/ambient":         ambient,
-		"offline/books-only":      booksOnly,
-		"offline/both":            both,
-		"offline/details-v2":      workload,
-		"offline/emulator":        emulator,
-		"offline/https":           https,
-		"offline/tls-origination": origination,
-		"scale":                   {"HorizontalPodAutoscaler details-v2", "PodDisruptionBudget details-v2"},
-		"tls-origination":         origination,
+// modes returns, for each mode, the folders and files that a cluster holds at
+// the same time.
+func (m *tree) modes(t *testing.T) [][]string {
+	t.Helper()
+
+	content, err := os.ReadFile(filepath.Join("testdata", "modes"))
+	require.NoError(t, err)
+	var modes [][]string
+	for line := range strings.Lines(string(content)) {
+		modes = append(modes, strings.Fields(line))
+	}
+	return modes
+}
+
+// build returns the objects in a folder's kustomization or in a file.
+func (m *tree) build(name string) ([]*unstructured.Unstructured, error) {
+	if built, ok := m.built[name]; ok {
+		return built, nil
+	}
+	if path.Ext(name) == ".yaml" {
+		content, err := m.files.ReadFile("/" + name)
+		if err != nil {
+			return nil, err
+		}
+		return parse(content)
 	}
 
-	tree := load(t)
-
-	for _, folder := range tree.Folders() {
-		assert.Contains(t, tests, folder)
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(m.files, "/"+name)
+	if err != nil {
+		return nil, err
 	}
+	content, err := resources.AsYaml()
+	if err != nil {
+		return nil, err
+	}
+	m.built[name], err = parse(content)
+	return m.built[name], err
+}
 
-	for folder, want := range tests {
-		t.Run(folder, func(t *testing.T) {
-			t.Parallel()
-
-			objects, err := tree.Build(folder)
-			require.NoError(t, err)
-
-			var got []string
-			for _, object := range objects {
-				got = append(got, manifests.ID(object))
+// decode builds the folders and files, and returns the objects as typed values.
+func (m *tree) decode(ctx context.Context, api *apiServer, names []string, report reporter) cluster {
+	var decoded cluster
+	for _, name := range names {
+		built, err := m.build(name)
+		if err != nil {
+			report("%s: %v", name, err)
+		}
+		for _, one := range built {
+			typed, err := api.decode(ctx, one)
+			if err != nil {
+				report("%s %s: %v", one.GetKind(), one.GetName(), err)
+				continue
 			}
-
-			assert.ElementsMatch(t, want, got)
-		})
+			decoded = append(decoded, typed)
+		}
 	}
+	return decoded
+}
+
+// checkFolders reports a file that its folder's kustomization leaves out.
+func (m *tree) checkFolders(report reporter) {
+	for _, name := range m.names {
+		list, err := m.files.ReadFile("/" + path.Join(path.Dir(name), kustomization))
+		if path.Base(name) != kustomization && (err != nil || !strings.Contains(string(list), "\n- "+path.Base(name)+"\n")) {
+			report("%s: not among the resources of its folder", name)
+		}
+	}
+}
+
+// parse returns the objects in a YAML stream.
+func parse(content []byte) ([]*unstructured.Unstructured, error) {
+	var parsed []*unstructured.Unstructured
+	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(content), len(content))
+	for {
+		one := &unstructured.Unstructured{}
+		if err := decoder.Decode(one); errors.Is(err, io.EOF) {
+			return parsed, nil
+		} else if err != nil {
+			return nil, err
+		}
+		parsed = append(parsed, one)
+	}
+}
+
+// root returns the root folder of the repository.
+func root(t *testing.T) string {
+	t.Helper()
+
+	dir, err := filepath.Abs(filepath.Join("..", ".."))
+	require.NoError(t, err)
+	return dir
+}
+
+// run runs a command in the root folder and returns its standard output. The
+// test fails if the command does.
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+
+	var stderr bytes.Buffer
+	command := exec.CommandContext(t.Context(), name, args...)
+	command.Dir = root(t)
+	command.Stderr = &stderr
+	stdout, err := command.Output()
+	require.NoError(t, err, "%s: %s", command, stderr.String())
+	return string(stdout)
 }

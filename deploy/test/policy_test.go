@@ -1,147 +1,194 @@
 package manifests_test
 
 import (
-	"testing"
+	"fmt"
+	"slices"
 
-	"github.com/stretchr/testify/assert"
-	"github.com/stretchr/testify/require"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	manifests "example.com/bookinfo/deploy/test"
+	"google.golang.org/protobuf/proto"
+	"istio.io/api/annotation"
+	"istio.io/api/label"
+	mesh "istio.io/api/mesh/v1alpha1"
+	networking "istio.io/api/networking/v1"
+	security "istio.io/api/security/v1"
+	istionetworking "istio.io/client-go/pkg/apis/networking/v1"
+	istiosecurity "istio.io/client-go/pkg/apis/security/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/pod-security-admission/api"
+	"k8s.io/pod-security-admission/policy"
+	"k8s.io/utils/ptr"
+	gateway "sigs.k8s.io/gateway-api/apis/v1"
 )
 
-// The whole policy of the mode, written down a second time: a looser match, a route before it, another port or another
-// host that passes is a hole, not a variant.
-func TestBooksOnly(t *testing.T) {
-	t.Parallel()
+// checkPolicy reports hosts with too loose a policy. A host that is known by
+// plain HTTP only is there so that a proxy can read and limit the requests.
+func checkPolicy(from cluster, report reporter) {
+	for _, entry := range all[*istionetworking.ServiceEntry](from) {
+		if slices.ContainsFunc(entry.Spec.GetPorts(), func(port *networking.ServicePort) bool { return port.GetProtocol() != "HTTP" }) {
+			continue
+		}
+		if !limitedByRoute(from, entry) && !limitedByPolicy(from, entry) {
+			report("%s: more than GET /books/v1/volumes may leave", id(entry))
+		}
+	}
 
-	for _, folder := range []string{"books-only", "offline/books-only"} {
-		t.Run(folder, func(t *testing.T) {
-			t.Parallel()
-
-			objects, err := load(t).Build(folder)
-			require.NoError(t, err)
-
-			routes := field(t, objects, "VirtualService googleapis", "http")
-			require.Len(t, routes, 2)
-
-			first, ok := routes.([]any)[0].(map[string]any)
-			require.True(t, ok)
-			assert.Equal(t, []any{map[string]any{
-				"port":   int64(80),
-				"method": map[string]any{"exact": "GET"},
-				"uri":    map[string]any{"exact": "/books/v1/volumes"},
-			}}, first["match"])
-
-			last, ok := routes.([]any)[1].(map[string]any)
-			require.True(t, ok)
-			assert.NotContains(t, last, "match", "the last route takes everything else")
-			assert.NotContains(t, last, "route")
-
-			status, _, err := unstructured.NestedInt64(last, "directResponse", "status")
-			require.NoError(t, err)
-			assert.EqualValues(t, 403, status)
-
-			assert.Nil(t, field(t, objects, "VirtualService googleapis", "tls"))
-			assert.Equal(t, []any{map[string]any{
-				"number": int64(80), "name": "http", "protocol": "HTTP", "targetPort": int64(443),
-			}}, field(t, objects, "ServiceEntry googleapis", "ports"))
-			assert.Equal(t, "REGISTRY_ONLY", field(t, objects, "Sidecar details-v2", "outboundTrafficPolicy", "mode"))
-			assert.Equal(t, []any{map[string]any{"hosts": []any{"./www.googleapis.com"}}}, field(t, objects, "Sidecar details-v2", "egress"))
-		})
+	for _, sidecar := range all[*istionetworking.Sidecar](from) {
+		if len(selected(from, sidecar.Namespace, sidecar.Spec.GetWorkloadSelector().GetLabels(), report)) != 1 {
+			report("%s: want it for details v2 alone", id(sidecar))
+		}
+		if sidecar.Spec.GetOutboundTrafficPolicy().GetMode() != networking.OutboundTrafficPolicy_REGISTRY_ONLY ||
+			len(sidecar.Spec.GetEgress()) != 1 || !slices.Equal(sidecar.Spec.GetEgress()[0].GetHosts(), []string{"./www.googleapis.com"}) {
+			report("%s: more than www.googleapis.com may leave", id(sidecar))
+		}
 	}
 }
 
-func TestBooksOnlyAmbient(t *testing.T) {
-	t.Parallel()
-
-	for _, folder := range []string{"ambient", "offline/ambient"} {
-		t.Run(folder, func(t *testing.T) {
-			t.Parallel()
-
-			objects, err := load(t).Build(folder)
-			require.NoError(t, err)
-
-			const policy = "AuthorizationPolicy istio-egress/books-only"
-
-			assert.Equal(t, "ALLOW", field(t, objects, policy, "action"))
-			assert.Equal(t, []any{map[string]any{"to": []any{map[string]any{"operation": map[string]any{
-				"methods": []any{"GET"}, "paths": []any{"/books/v1/volumes"},
-			}}}}}, field(t, objects, policy, "rules"))
-			assert.Equal(t, []any{map[string]any{
-				"number": int64(80), "name": "http", "protocol": "HTTP", "targetPort": int64(443),
-			}}, field(t, objects, "ServiceEntry istio-egress/googleapis", "ports"))
-		})
+// limitedByRoute reports whether the host's VirtualService routes only the
+// allowed requests, and answers all others itself.
+func limitedByRoute(from cluster, entry *istionetworking.ServiceEntry) bool {
+	allowed := &networking.HTTPMatchRequest{
+		Port:   80,
+		Method: &networking.StringMatch{MatchType: &networking.StringMatch_Exact{Exact: "GET"}},
+		Uri:    &networking.StringMatch{MatchType: &networking.StringMatch_Exact{Exact: "/books/v1/volumes"}},
 	}
+	services := slices.DeleteFunc(all[*istionetworking.VirtualService](from), func(one *istionetworking.VirtualService) bool {
+		return !slices.Equal(one.Spec.GetHosts(), entry.Spec.GetHosts())
+	})
+	if len(services) != 1 || len(services[0].Spec.GetHttp()) != 2 {
+		return false
+	}
+	first, last := services[0].Spec.GetHttp()[0], services[0].Spec.GetHttp()[1]
+	return len(all[*istionetworking.Sidecar](from)) == 1 && len(first.GetMatch()) == 1 && proto.Equal(first.GetMatch()[0], allowed) &&
+		len(last.GetMatch()) == 0 && last.GetDirectResponse().GetStatus() == 403 &&
+		len(services[0].Spec.GetTls()) == 0 && len(services[0].Spec.GetTcp()) == 0
 }
 
-// Nobody else's way to Google changes: what the sidecars follow is seen in its own namespace only.
-func TestExport(t *testing.T) {
-	t.Parallel()
+// limitedByPolicy reports whether an AuthorizationPolicy limits the requests,
+// at the waypoint or at the gateway. A gateway has to know the caller, too.
+func limitedByPolicy(from cluster, entry *istionetworking.ServiceEntry) bool {
+	allowed := &security.Rule{
+		To: []*security.Rule_To{{Operation: &security.Operation{Methods: []string{"GET"}, Paths: []string{"/books/v1/volumes"}}}},
+	}
+	target := "ServiceEntry " + entry.Name
+	for _, one := range all[*gateway.Gateway](from) {
+		if one.Spec.GatewayClassName == "istio" {
+			target = id(one)
+			allowed.From = []*security.Rule_From{{Source: &security.Source{ServiceAccounts: []string{"bookinfo-details"}}}}
+		}
+	}
+	return slices.ContainsFunc(all[*istiosecurity.AuthorizationPolicy](from), func(one *istiosecurity.AuthorizationPolicy) bool {
+		refs, rules := one.Spec.GetTargetRefs(), one.Spec.GetRules()
+		return one.Namespace == entry.Namespace && one.Spec.GetAction() == security.AuthorizationPolicy_ALLOW &&
+			len(refs) == 1 && refs[0].GetKind()+" "+refs[0].GetName() == target &&
+			len(rules) == 1 && proto.Equal(rules[0], allowed)
+	})
+}
 
-	tree := load(t)
-
-	for _, folder := range tree.Folders() {
-		objects, err := tree.Build(folder)
-		require.NoError(t, err)
-
-		for _, object := range objects {
-			id := manifests.ID(object)
-
-			switch id {
-			case "ServiceEntry istio-egress/googleapis":
-				assert.Nil(t, field(t, objects, id, "exportTo"), "the applications live in other namespaces")
-			case "VirtualService details":
-			default:
-				if kind := object.GetKind(); kind == "ServiceEntry" || kind == "VirtualService" || kind == "DestinationRule" {
-					assert.Equal(t, []any{"."}, field(t, objects, id, "exportTo"), "%s: %s", folder, id)
+// checkNetworkPolicies reports ways out of the namespace for pods other than
+// the egress gateway: only DNS, istiod and the waypoint are left.
+func checkNetworkPolicies(from cluster, report reporter) {
+	allowed := []string{
+		"kubernetes.io/metadata.name=istio-system, app=istiod[TCP 15012]",
+		"kubernetes.io/metadata.name=kube-system, k8s-app=kube-dns[UDP 53 TCP 53]",
+		"kubernetes.io/metadata.name=bookinfo-egress, <none>[TCP 15008]",
+	}
+	for _, one := range all[*networkingv1.NetworkPolicy](from) {
+		selector, err := metav1.LabelSelectorAsSelector(&one.Spec.PodSelector)
+		if err != nil {
+			report("%s: %v", id(one), err)
+			continue
+		}
+		for _, pod := range selected(from, one.Namespace, nil, report) {
+			if selector.Matches(pod.labels) == pod.gateway {
+				report("%s: wants the gateway, and nobody else, to leave: not so for %s", id(one), pod.name)
+			}
+		}
+		if !slices.Contains(one.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
+			report("%s: does not limit egress", id(one))
+		}
+		for _, rule := range one.Spec.Egress {
+			if len(rule.To) == 0 {
+				report("%s: a rule for any destination", id(one))
+			}
+			var ports []string
+			for _, port := range rule.Ports {
+				ports = append(ports, fmt.Sprintf("%s %s", *port.Protocol, port.Port))
+			}
+			for _, peer := range rule.To {
+				way := fmt.Sprint(metav1.FormatLabelSelector(peer.NamespaceSelector), ", ", metav1.FormatLabelSelector(peer.PodSelector), ports)
+				local := peer.IPBlock == nil && peer.NamespaceSelector == nil
+				if !local && !slices.Contains(allowed, way) {
+					report("%s: lets pods leave to %s", id(one), way)
 				}
 			}
 		}
 	}
 }
 
-// The component brings the spreading to whichever kustomization holds the workload.
-func TestScale(t *testing.T) {
-	t.Parallel()
+// The proxy runs as this user, and its traffic is never captured.
+const proxyUser = 1337
 
-	for _, workload := range []string{"details-v2", "details-v2-https", "offline/details-v2"} {
-		t.Run(workload, func(t *testing.T) {
-			t.Parallel()
+// deployments returns the Deployments other than Bookinfo's own.
+func deployments(from cluster) []*appsv1.Deployment {
+	return slices.DeleteFunc(all[*appsv1.Deployment](from), func(one *appsv1.Deployment) bool { return one.Name == "details-v1" })
+}
 
-			tree := load(t)
-			require.NoError(t, tree.Add("mine/kustomization.yaml", "resources: [../"+workload+"]\ncomponents: [../scale]\n"))
+// checkPods applies restricted Pod Security. It also reports pods whose traffic
+// no proxy would capture.
+func checkPods(from cluster, report reporter) {
+	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
+	if err != nil {
+		report("%v", err)
+		return
+	}
+	restricted := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
 
-			objects, err := tree.Build("mine")
-			require.NoError(t, err)
-			require.NoError(t, manifests.CheckRelations(append(bookinfo(t), objects...)))
+	for _, deployment := range deployments(from) {
+		template, pod := deployment.Spec.Template, deployment.Spec.Template.Spec
+		name := id(deployment)
 
-			spread := field(t, objects, "Deployment details-v2", "template", "spec", "topologySpreadConstraints")
-			require.Len(t, spread, 1)
-
-			constraint, ok := spread.([]any)[0].(map[string]any)
-			require.True(t, ok)
-			assert.Equal(t, field(t, objects, "Deployment details-v2", "selector"), constraint["labelSelector"])
-
-			assert.Nil(t, field(t, objects, "Deployment details-v2", "replicas"), "the autoscaler's count is its own")
-		})
+		if result := policy.AggregateCheckResults(evaluator.EvaluatePod(restricted, &template.ObjectMeta, &pod)); !result.Allowed {
+			report("%s: restricted Pod Security forbids %s", name, result.ForbiddenDetail())
+		}
+		if context := pod.SecurityContext; context == nil || ptr.Deref(context.RunAsUser, proxyUser) == proxyUser {
+			report("%s: runs as the user of the proxy", name)
+		}
 	}
 }
 
-// field returns what the spec of the object holds there, or nil where it holds nothing.
-func field(t *testing.T, objects []*unstructured.Unstructured, id string, path ...string) any {
-	t.Helper()
-
-	for _, object := range objects {
-		if manifests.ID(object) == id {
-			value, _, err := unstructured.NestedFieldNoCopy(object.Object, append([]string{"spec"}, path...)...)
-			require.NoError(t, err)
-
-			return value
+// checkHeaders reports proxies that would tell Google about the cluster.
+func checkHeaders(from cluster, report reporter) {
+	for _, deployment := range deployments(from) {
+		pod := deployment.Spec.Template
+		if pod.Labels[label.SidecarInject.Name] == "false" {
+			continue
+		}
+		var config mesh.ProxyConfig
+		unmarshal(pod.Annotations[annotation.ProxyConfig.Name], &config, deployment, report)
+		headers := config.GetProxyHeaders()
+		if headers.GetMetadataExchangeHeaders().GetMode() != mesh.ProxyConfig_ProxyHeaders_IN_MESH {
+			report("%s: the sidecar sends the names and labels of the pod to Google", id(deployment))
+		}
+		if !headers.GetAttemptCount().GetDisabled().GetValue() {
+			report("%s: the sidecar sends x-envoy-attempt-count to Google", id(deployment))
 		}
 	}
 
-	require.Fail(t, "no such object", id)
-
-	return nil
+	for _, route := range all[*gateway.HTTPRoute](from) {
+		for _, rule := range route.Spec.Rules {
+			if !slices.ContainsFunc(rule.BackendRefs, isHostname) {
+				continue
+			}
+			var removed []string
+			for _, filter := range rule.Filters {
+				removed = append(removed, ptr.Deref(filter.RequestHeaderModifier, gateway.HTTPHeaderFilter{}).Remove...)
+			}
+			for _, header := range []string{"x-forwarded-for", "x-forwarded-client-cert", "x-envoy-peer-metadata", "x-envoy-peer-metadata-id"} {
+				if !slices.Contains(removed, header) {
+					report("%s: the gateway sends %s to Google", id(route), header)
+				}
+			}
+		}
+	}
 }

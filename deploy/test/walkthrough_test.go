@@ -186,6 +186,7 @@ func TestWalkthroughRefuses(t *testing.T) {
 		"Bookinfo's pods have no sidecar":      {args: "https", broken: "sidecar"},
 		"there is no DestinationRule details":  {args: "https", broken: "subsets"},
 		"are not in the ambient mesh":          {args: "ambient"},
+		"an access log format of its own":      {args: "https", broken: "format"},
 		"there is no Secret google-books":      {args: "https", broken: "key"},
 		"makes a certificate with go":          {args: "https --offline", missing: "go"},
 		"cannot list -k deploy/details-v2":     {args: "tls-origination", broken: "kinds"},
