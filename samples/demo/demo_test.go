@@ -90,7 +90,7 @@ func TestUntilCtrlC(t *testing.T) {
 	defer ctrlC()
 	stdout, err := os.Create(filepath.Join(t.TempDir(), "stdout"))
 	require.NoError(t, err)
-	defer stdout.Close()
+	t.Cleanup(func() { _ = stdout.Close() })
 	status := make(chan int, 1)
 	go func() { status <- run(ctx, googlebookstest.Config{}, nil, stdout, io.Discard) }()
 	waitFor := func(text string) (output string) {
