@@ -32,7 +32,8 @@ func readConfig(args []string, w io.Writer) (config, error) {
 	flags.StringVar(&keyFile, "key", "", "`file` with the private key of the certificate in PEM")
 	flags.StringVar(&cfg.caOut, "ca-out", "", "write the certificate of the new CA to `file`")
 	flags.DurationVar(&cfg.Delay, "delay", 0, "time before each response, such as 500ms")
-	flags.Func("fail", "`faults` as NAME[:PERCENT][,NAME[:PERCENT]…]\na name without a percentage applies to every request", func(value string) (err error) {
+	flags.Func("fail", "`faults` as NAME[:PERCENT][,NAME[:PERCENT]…]\n"+
+		"a name without a percentage applies to every request", func(value string) (err error) {
 		cfg.Shares, err = googlebookstest.ParseShares(value)
 		return err
 	})

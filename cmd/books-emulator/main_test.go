@@ -218,7 +218,8 @@ func start(t *testing.T, args ...string) *emulator {
 	t.Helper()
 	output, err := os.Create(filepath.Join(t.TempDir(), "output"))
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"--http", "localhost:0", "--https", ":0"}, args...)...)
+	args = append([]string{"--http", "localhost:0", "--https", ":0"}, args...)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.Stdout, cmd.Stderr = output, output
 	require.NoError(t, cmd.Start())

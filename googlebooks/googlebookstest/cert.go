@@ -65,7 +65,8 @@ func NewCertificate(leaf Leaf) (certPEM, keyPEM, caPEM []byte, err error) {
 		return nil, nil, nil, err
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
-	return pemBlock("CERTIFICATE", cert.Leaf.Raw), pemBlock("PRIVATE KEY", keyDER), pemBlock("CERTIFICATE", ca.Leaf.Raw), err
+	certPEM, caPEM = pemBlock("CERTIFICATE", cert.Leaf.Raw), pemBlock("CERTIFICATE", ca.Leaf.Raw)
+	return certPEM, pemBlock("PRIVATE KEY", keyDER), caPEM, err
 }
 
 // sign returns a certificate for a new key. If issuer is nil, it is self-signed.

@@ -190,7 +190,8 @@ func TestRequests(t *testing.T) {
 		Method: "GET", RequestURI: "/a%2Fb?c", Host: "www.googleapis.com", Proto: "HTTP/1.1",
 	}, got[0])
 	assert.Equal(t, googlebookstest.Request{
-		Method: "GET", RequestURI: comedyPath, Host: srv.HTTPSAddr, Proto: "HTTP/2.0", TLS: true, ServerName: "www.googleapis.com",
+		Method: "GET", RequestURI: comedyPath, Host: srv.HTTPSAddr, Proto: "HTTP/2.0",
+		TLS: true, ServerName: "www.googleapis.com",
 	}, got[1])
 
 	for range 1000 {
