@@ -33,7 +33,8 @@ func (s *Server) Script(names ...string) {
 	s.script = script
 }
 
-// Requests returns the last 1000 requests received, oldest first.
+// Requests returns the requests received by a Server from NewServer, oldest
+// first.
 func (s *Server) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,10 +62,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) accept(r *http.Request) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.requests) == 1000 {
-		s.requests = s.requests[1:]
+	if s.recording {
+		s.requests = append(s.requests, newRequest(r))
 	}
-	s.requests = append(s.requests, newRequest(r))
 	if len(s.script) > 0 {
 		fault := s.script[0]
 		s.script = s.script[1:]

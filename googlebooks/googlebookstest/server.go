@@ -82,26 +82,31 @@ type Server struct {
 	cfg     Config
 	answers map[string][]byte // by ISBN-10 and ISBN-13
 
-	mu       sync.Mutex
-	script   []Fault
-	requests []Request
+	mu        sync.Mutex
+	script    []Fault
+	recording bool // a program would keep the API keys of its callers
+	requests  []Request
 
 	servers []*http.Server
 	serving sync.WaitGroup
 }
 
-// NewServer starts a Server for a test. Like net/http/httptest, it panics where
-// Start returns an error. The caller must call Close.
+// NewServer starts a Server for a test, which records the requests. Like
+// net/http/httptest, it panics where Start returns an error. The caller must
+// call Close.
 func NewServer(cfg Config) *Server {
 	s, err := Start(cfg)
 	if err != nil {
 		panic(fmt.Sprintf("googlebookstest: %v", err))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recording = true
 	return s
 }
 
-// Start starts a Server for a program. The caller must call Close. Start returns
-// an error if it cannot listen.
+// Start starts a Server for a program, which records nothing. The caller must
+// call Close. Start returns an error if it cannot listen.
 func Start(cfg Config) (*Server, error) {
 	cfg.Slow = cmp.Or(cfg.Slow, defaultSlow)
 	discard := log.New(io.Discard, "", 0)
