@@ -19,8 +19,9 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// config is the environment, read once. The names have no prefix: a Service
-// called details makes Kubernetes set DETAILS_PORT=tcp://… in every pod.
+// config holds the settings, read once from the environment. The variables have
+// no prefix: a Service called details makes Kubernetes set DETAILS_PORT=tcp://…
+// in every pod.
 type config struct {
 	Port       port      `envconfig:"PORT" default:"9080" want:"0 to 65535" desc:"port to listen on (0: any free port); an argument overrides it"`
 	PlainHTTP  boolean   `envconfig:"DO_NOT_ENCRYPT" default:"false" want:"true or false" desc:"call Google over plain HTTP, for a sidecar that originates TLS"`
@@ -46,8 +47,8 @@ const (
 var errVersion = errors.New("--version was given")
 
 // readConfig reads the environment and the arguments. Its error is one line
-// that names the variable and the values it takes, never a secret. It returns
-// flag.ErrHelp or errVersion if that was asked for.
+// that names the variable and the values it accepts, but never a secret. It
+// returns flag.ErrHelp for --help and errVersion for --version.
 func readConfig(args []string) (config, error) {
 	var cfg config
 	flags := flag.NewFlagSet("details", flag.ContinueOnError)
@@ -110,8 +111,8 @@ func (cfg config) client() googlebooks.Config {
 	}
 }
 
-// unsetEmpty unsets the variables of config that are set but empty, as a
-// manifest leaves them: envconfig would reject an empty boolean.
+// unsetEmpty unsets the variables of config that are set but empty, as they may
+// be in a manifest: envconfig would reject an empty boolean.
 func unsetEmpty() error {
 	for field := range reflect.TypeFor[config]().Fields() {
 		name := field.Tag.Get("envconfig")
@@ -124,8 +125,8 @@ func unsetEmpty() error {
 	return nil
 }
 
-// explain returns the error of a setting, with the values it takes if it is an
-// invalidError.
+// explain adds the name of the setting to its error, and the values that the
+// setting accepts if the error is an invalidError.
 func explain(name, field string, err error) error {
 	if _, ok := errors.AsType[*invalidError](err); ok {
 		f, _ := reflect.TypeFor[config]().FieldByName(field)
@@ -134,7 +135,7 @@ func explain(name, field string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// invalidError reports a value that is not one of the setting's.
+// invalidError reports a value that a setting does not accept.
 type invalidError struct{ what, value string }
 
 func (e *invalidError) Error() string { return fmt.Sprintf("invalid %s %q", e.what, e.value) }
@@ -227,10 +228,11 @@ func (h *host) Decode(s string) error {
 	return nil
 }
 
-// maxCAFile limits the CA file, in bytes. A system's bundle has some 200 KB.
+// maxCAFile limits the CA file, in bytes. A system's bundle has about 200 KB.
 const maxCAFile = 1 << 20
 
-// caFile is the system's certificates and those of a file; nil without a file.
+// caFile holds the system's CA certificates and those of a file. Its pool is
+// nil if there is no file.
 type caFile struct{ pool *x509.CertPool }
 
 // Decode implements envconfig.Decoder. It reads regular files only: a device
@@ -295,7 +297,7 @@ func (b *bookISBNs) Decode(s string) error {
 	return nil
 }
 
-// logLevel is a slog.Level without slog's "info+1".
+// logLevel is a slog.Level that does not accept slog's "info+1".
 type logLevel slog.Level
 
 // Decode implements envconfig.Decoder.
