@@ -188,7 +188,7 @@ func TestSignals(t *testing.T) {
 		e := start(t, "--fail", "hang")
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", e.http)
 		require.NoError(t, err)
-		defer conn.Close()
+		t.Cleanup(func() { _ = conn.Close() })
 		_, err = io.WriteString(conn, "GET "+comedyPath+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		require.NoError(t, err)
 		go func() {
@@ -213,11 +213,11 @@ func start(t *testing.T, args ...string) *emulator {
 	t.Helper()
 	output, err := os.Create(filepath.Join(t.TempDir(), "output"))
 	require.NoError(t, err)
-	defer output.Close()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], append([]string{"--http", "localhost:0", "--https", ":0"}, args...)...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
 	cmd.Stdout, cmd.Stderr = output, output
 	require.NoError(t, cmd.Start())
+	require.NoError(t, output.Close())
 	e := &emulator{cmd: cmd, output: output.Name()}
 	greeting := regexp.MustCompile(`https://(localhost:\d+) and http://(localhost:\d+)\n(?s:.*)go run ./cmd/details\n`)
 	require.Eventually(t, func() bool {

@@ -9,17 +9,6 @@ import (
 	"strings"
 )
 
-const (
-	volumesPath = "/books/v1/volumes"
-	// healthPath answers the probes of Kubernetes; Google has no such path.
-	healthPath = "/healthz"
-
-	// maxResults is the highest maxResults that Google takes.
-	maxResults = 40
-	// maxRequests bounds what Requests keeps.
-	maxRequests = 1000
-)
-
 // Request is a request that a Server received.
 type Request struct {
 	Method     string
@@ -54,7 +43,7 @@ func (s *Server) Requests() []Request {
 // ServeHTTP answers one request. A fault may end it with
 // panic(http.ErrAbortHandler), which net/http handles.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path == healthPath {
+	if r.URL.Path == "/healthz" { // a probe of Kubernetes; Google has no such path
 		fmt.Fprintln(w, "ok")
 		return
 	}
@@ -72,7 +61,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *Server) accept(r *http.Request) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.requests) == maxRequests {
+	if len(s.requests) == 1000 {
 		s.requests = s.requests[1:]
 	}
 	s.requests = append(s.requests, newRequest(r))
@@ -119,7 +108,7 @@ func (s *Server) answer(r *http.Request) answer {
 		return errorAnswer("400-mesh-headers").replace("NAMES", strings.Join(names, ", "))
 	}
 	switch {
-	case r.Method != http.MethodGet || r.URL.Path != volumesPath:
+	case r.Method != http.MethodGet || r.URL.Path != "/books/v1/volumes":
 		return htmlError(http.StatusNotFound)
 	case s.cfg.RequireTLS && r.TLS == nil:
 		return errorAnswer("403-ssl-required")
@@ -133,7 +122,7 @@ func (s *Server) answer(r *http.Request) answer {
 		return errorAnswer("400-query-required")
 	}
 	if value := query.Get("maxResults"); value != "" {
-		if n, err := strconv.Atoi(value); err != nil || n < 0 || n > maxResults {
+		if n, err := strconv.Atoi(value); err != nil || n < 0 || n > 40 {
 			return errorAnswer("400-invalid-parameter").replace("'100'", "'"+value+"'")
 		}
 	}

@@ -18,23 +18,16 @@ import (
 // HTTP, writes an access log and goes on over TLS. The transport verifies the
 // certificate.
 func newSidecar(report func(event string), transport http.RoundTripper) http.Handler {
-	accessLog := func(r *http.Request, status int) {
-		report(fmt.Sprintf("sidecar log  %s %s %d", r.Method, r.URL.RequestURI(), status))
-	}
 	return &httputil.ReverseProxy{
 		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "https", r.In.Host, r.In.Host
 		},
 		ModifyResponse: func(res *http.Response) error {
-			accessLog(res.Request, res.StatusCode)
+			report(fmt.Sprintf("sidecar log  %s %s %d", res.Request.Method, res.Request.URL.RequestURI(), res.StatusCode))
 			return nil
 		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, _ error) {
-			accessLog(r, http.StatusBadGateway)
-			w.WriteHeader(http.StatusBadGateway)
-		},
-		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // the service reports its 502
 	}
 }
 

@@ -5,11 +5,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"log" //nolint:depguard // googlebookstest.Config.Log is one
-	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
-	"sync"
 	"time"
 
 	"example.com/bookinfo/details"
@@ -21,17 +20,14 @@ import (
 // details service with what lies between.
 type services struct {
 	google  *googlebookstest.Server
+	servers []*httptest.Server
 	events  chan string // what somebody saw of a call to Google Books
-	ended   <-chan struct{}
-	cancel  context.CancelFunc
-	running sync.WaitGroup
 }
 
 // start starts the services of the scenarios and sets their ports. The caller
 // must call close, even after an error.
 func start(ctx context.Context, cfg googlebookstest.Config, scenarios []*scenario) (s *services, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	s = &services{events: make(chan string, 64), ended: ctx.Done(), cancel: cancel}
+	s = &services{events: make(chan string, 64)}
 	cfg.Log = log.New(s, "Google log   ", 0)
 	if s.google, err = googlebookstest.Start(cfg); err != nil { //nolint:contextcheck // it ends with close
 		return s, err
@@ -45,17 +41,19 @@ func start(ctx context.Context, cfg googlebookstest.Config, scenarios []*scenari
 }
 
 func (s *services) close() {
-	s.cancel()
 	if s.google != nil {
 		s.google.Close()
 	}
-	s.running.Wait()
+	for _, server := range s.servers {
+		server.Close()
+	}
 }
 
+// report drops the event if nobody reads events.
 func (s *services) report(event string) {
 	select {
 	case s.events <- event:
-	case <-s.ended:
+	default:
 	}
 }
 
@@ -80,7 +78,7 @@ func (s *services) open(ctx context.Context, sc *scenario) error {
 		if err != nil {
 			return err
 		}
-		s.serve(ctx, sidecar, newSidecar(s.report, transport))
+		s.serve(sidecar, newSidecar(s.report, transport))
 		transport = s.transport(sidecar.Addr().String(), func(conn net.Conn) net.Conn { return conn })
 	}
 	client, err := googlebooks.New(googlebooks.Config{
@@ -92,7 +90,7 @@ func (s *services) open(ctx context.Context, sc *scenario) error {
 	if err != nil {
 		return err
 	}
-	s.serve(ctx, front, details.New(details.Config{
+	s.serve(front, details.New(details.Config{
 		Books: client,
 		ISBNs: map[int64]googlebooks.ISBN{ // the sample volumes of the stand-in
 			0: details.DefaultISBN, 1: "9780141439518", 2: "9780141439471",
@@ -132,13 +130,11 @@ func listen(ctx context.Context, port string) (net.Listener, error) {
 	return new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 }
 
-// serve answers requests until ctx is done.
-func (s *services) serve(ctx context.Context, listener net.Listener, handler http.Handler) {
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 5 * time.Second,
-		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
+func (s *services) serve(listener net.Listener, handler http.Handler) {
+	server := &httptest.Server{
+		Listener: listener,
+		Config:   &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second},
 	}
-	context.AfterFunc(ctx, func() { _ = server.Close() })
-	s.running.Go(func() { _ = server.Serve(listener) }) // it returns when it is closed
+	server.Start()
+	s.servers = append(s.servers, server)
 }
