@@ -32,7 +32,7 @@ func readConfig(args []string, w io.Writer) (config, error) {
 	flags.StringVar(&keyFile, "key", "", "`file` with the private key of the certificate in PEM")
 	flags.StringVar(&cfg.caOut, "ca-out", "", "write the certificate of the new CA to `file`")
 	flags.DurationVar(&cfg.Delay, "delay", 0, "time before each response, such as 500ms")
-	flags.Func("fail", "let `faults` happen: NAME[:PERCENT][,NAME[:PERCENT]…]\na name without a percentage is 100 %", func(value string) (err error) {
+	flags.Func("fail", "inject `faults`: NAME[:PERCENT][,NAME[:PERCENT]…]\na name without a percentage means 100 %", func(value string) (err error) {
 		cfg.Shares, err = googlebookstest.ParseShares(value)
 		return err
 	})
@@ -40,7 +40,7 @@ func readConfig(args []string, w io.Writer) (config, error) {
 	flags.BoolVar(&cfg.RequireTLS, "require-tls", false, "answer 403 to plain HTTP, as Google does")
 	flags.BoolVar(&cfg.RefuseMeshHeaders, "refuse-mesh-headers", false,
 		"answer 400 to a request with a header that describes\nthe caller's cluster, such as X-Envoy-Peer-Metadata")
-	flags.StringVar(&cfg.certsOut, "out", "", "`folder` that certs makes")
+	flags.StringVar(&cfg.certsOut, "out", "", "`folder` that certs creates")
 	flags.BoolVar(&cfg.version, "version", false, "show the version")
 
 	certs := len(args) > 0 && args[0] == "certs"
@@ -63,7 +63,7 @@ func readConfig(args []string, w io.Writer) (config, error) {
 	case (certFile == "") != (keyFile == ""):
 		return cfg, errors.New("--cert and --key need each other")
 	case certFile != "" && cfg.caOut != "":
-		return cfg, errors.New("--ca-out is for the new CA, which --cert replaces")
+		return cfg, errors.New("--ca-out cannot be used with --cert, which replaces the new CA")
 	case certFile != "":
 		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
@@ -76,8 +76,8 @@ func readConfig(args []string, w io.Writer) (config, error) {
 
 func usage(flags *flag.FlagSet) {
 	fmt.Fprint(flags.Output(), `books-emulator answers GET /books/v1/volumes?q=isbn:… as Google Books does,
-with sample volumes. GET /healthz answers 200. Each other request is a line on
-standard output.
+with sample volumes. GET /healthz answers 200. Every other request is logged as
+a line on standard output.
 
   books-emulator [flags]
   books-emulator certs --out DIR

@@ -15,8 +15,8 @@ import (
 const (
 	// upstreamError begins Envoy's answer for an upstream that it cannot reach.
 	upstreamError = "upstream connect error or disconnect/reset before headers. reset reason: "
-	// connectionFailure is the whole answer since Envoy 1.38.1. Before, the reason
-	// followed.
+	// connectionFailure is the whole answer since Envoy 1.38.1. In older
+	// versions, the reason follows.
 	connectionFailure = upstreamError + "remote connection failure"
 )
 
@@ -29,7 +29,7 @@ type Fault struct {
 	Status    int    // HTTP status; 0 if none arrives in time
 	Reason    string // in Google's error
 	Words     string // the whole body of Envoy's own answer
-	Book      bool   // the answer is 200 and holds the volume requested
+	Book      bool   // the answer is 200 and contains the requested volume
 	BrokenOff bool   // the body ends early
 	Slow      bool   // takes longer than a client should wait
 
@@ -135,7 +135,7 @@ func html(name string, status int) Fault {
 	}
 }
 
-// envoy is an answer of Envoy's own: plain text, none of Google's headers.
+// envoy is Envoy's own answer: plain text, without Google's headers.
 func envoy(name, doc string, status int, words string) Fault {
 	return Fault{
 		Name: name, Doc: fmt.Sprintf("%d by Envoy: %s", status, doc), Status: status, Words: words,
@@ -189,7 +189,7 @@ func findFaults(names ...string) ([]Fault, error) {
 	return found, nil
 }
 
-// exchange is one request and its good answer, for a fault to spoil.
+// exchange is one request and its good answer, which a fault may change.
 type exchange struct {
 	w    http.ResponseWriter
 	r    *http.Request
