@@ -18,8 +18,8 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// DefaultISBN is the book that details.rb looks up for every id: The Comedy of
-// Errors.
+// DefaultISBN is the ISBN that details.rb looks up for every id: that of The
+// Comedy of Errors.
 const DefaultISBN googlebooks.ISBN = "0486424618"
 
 // Config is the configuration of the service. Its zero value serves the fixed

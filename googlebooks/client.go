@@ -4,7 +4,7 @@
 // Client makes the calls, over HTTPS or, through a proxy that originates TLS,
 // over plain HTTP. It returns ErrNotFound if there is no such volume, an *Error
 // if the lookup failed, or the context's error if the caller went away. Cache
-// caches answers.
+// caches its answers.
 package googlebooks
 
 import (

@@ -28,7 +28,7 @@ const (
 	ReasonTimeout     = "timeout"     // no complete response in time, or a proxy reports a timeout
 	ReasonCanceled    = "canceled"    // the caller did not wait
 	ReasonCertificate = "certificate" // the server's certificate is not trusted
-	ReasonNotTLS      = "notTLS"      // HTTPS was answered with something else
+	ReasonNotTLS      = "notTLS"      // the server does not speak TLS
 	ReasonNotAPI      = "notAPI"      // an error response that is not the API's, such as a proxy's
 	ReasonTruncated   = "truncated"   // 200, but the body was cut off
 	ReasonBadAnswer   = "badAnswer"   // 200, but the body is not an answer of volumes.list

@@ -32,7 +32,7 @@ const (
 //
 // Idle connections are closed after a second: a proxy whose configuration
 // changes keeps serving its open connections, so a person who changes it would
-// wait for the effect. Under load, no connection is idle that long.
+// have to wait for the effect. Under load, no connection is idle that long.
 //
 // MaxConnsPerHost: an HTTP/2 connection carries a hundred calls or more, but
 // until the first one is established, each call of a burst would do its own TLS

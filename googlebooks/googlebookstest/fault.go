@@ -48,15 +48,15 @@ func Faults() []Fault {
 		google("400-invalid-parameter", "maxResults=100"),
 		google("400-api-key-invalid", "a wrong key"),
 		google("403-ssl-required", "plain HTTP"),
-		google("403-unknown-location", "caller of no country"),
-		google("403-access-not-configured", "the API is off"),
+		google("403-unknown-location", "country unknown"),
+		google("403-access-not-configured", "API not enabled"),
 		google("403-daily-limit-exceeded", "old envelope"),
 		google("403-user-rate-limit-exceeded", "old envelope"),
 		google("404-not-found", "no such volume"),
 		google("429-keyless", "no key"),
 		google("429-per-day", "1000 per day"),
 		google("429-per-minute", "100 per minute"),
-		google("503-backend-failed", "passing trouble"),
+		google("503-backend-failed", "temporary failure"),
 		google("503-backend-failed-old", "old envelope"),
 
 		html("500-html", http.StatusInternalServerError),
@@ -65,9 +65,9 @@ func Faults() []Fault {
 		html("504-html", http.StatusGatewayTimeout),
 
 		envoy("502-empty", "blocked by the mesh, no body", http.StatusBadGateway, ""),
-		envoy("503-envoy", "upstream hung up", http.StatusServiceUnavailable, upstreamError+"connection termination"),
+		envoy("503-envoy", "upstream disconnected", http.StatusServiceUnavailable, upstreamError+"connection termination"),
 		envoy("503-envoy-connection", "no connection or no TLS", http.StatusServiceUnavailable, connectionFailure),
-		envoy("503-envoy-certificate", "before 1.38.1: no trust", http.StatusServiceUnavailable,
+		envoy("503-envoy-certificate", "before 1.38.1: untrusted", http.StatusServiceUnavailable,
 			connectionFailure+", transport failure reason: TLS_error:|268435581:SSL routines:"+
 				"OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end"),
 		envoy("503-envoy-overflow", "circuit breaker", http.StatusServiceUnavailable, upstreamError+"overflow"),
@@ -106,7 +106,7 @@ func Faults() []Fault {
 			"\n  ]\n}", `, {"volumeInfo": {"title": "Odd", "pageCount": 80.0}}`+"\n  ]\n}")),
 		book("early-hints", "after a 103 (RFC 8297)", (*exchange).earlyHints),
 
-		brokenOff("cut", "half the body, in spite of Content-Length", (*exchange).cut),
+		brokenOff("cut", "half the body, despite Content-Length", (*exchange).cut),
 		brokenOff("cut-chunked", "half the body, no last chunk", (*exchange).cutChunked),
 		brokenOff("reset-body", "half the body, then a reset (RST)", (*exchange).resetBody),
 		{Name: "close", Doc: "the connection ends (FIN), no answer", serve: (*exchange).close},
@@ -114,7 +114,7 @@ func Faults() []Fault {
 		{Name: "not-http", Doc: "SSH", serve: (*exchange).notHTTP},
 		{Name: "slow-headers", Doc: "10 s of nothing, then the book", Slow: true, serve: (*exchange).slowHeaders},
 		{Name: "slow-body", Doc: "200, the book in 10 s", Status: http.StatusOK, Slow: true, serve: (*exchange).slowBody},
-		{Name: "hang", Doc: "nothing until the client hangs up", Slow: true, serve: (*exchange).hang},
+		{Name: "hang", Doc: "no answer until the client disconnects", Slow: true, serve: (*exchange).hang},
 	}
 }
 
