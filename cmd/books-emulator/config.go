@@ -20,8 +20,8 @@ type config struct {
 	version  bool
 }
 
-// readConfig reads the command line. On --help it prints the usage to w and
-// returns flag.ErrHelp.
+// readConfig parses args. On --help it prints the usage to w and returns
+// flag.ErrHelp.
 func readConfig(args []string, w io.Writer) (config, error) {
 	var cfg config
 	var certFile, keyFile string
@@ -32,7 +32,7 @@ func readConfig(args []string, w io.Writer) (config, error) {
 	flags.StringVar(&keyFile, "key", "", "`file` with the private key of the certificate in PEM")
 	flags.StringVar(&cfg.caOut, "ca-out", "", "write the certificate of the new CA to `file`")
 	flags.DurationVar(&cfg.Delay, "delay", 0, "time before each response, such as 500ms")
-	flags.Func("fail", "inject `faults`: NAME[:PERCENT][,NAME[:PERCENT]…]\na name without a percentage means 100 %", func(value string) (err error) {
+	flags.Func("fail", "`faults` as NAME[:PERCENT][,NAME[:PERCENT]…]\na name without a percentage applies to every request", func(value string) (err error) {
 		cfg.Shares, err = googlebookstest.ParseShares(value)
 		return err
 	})
@@ -40,7 +40,7 @@ func readConfig(args []string, w io.Writer) (config, error) {
 	flags.BoolVar(&cfg.RequireTLS, "require-tls", false, "answer 403 to plain HTTP, as Google does")
 	flags.BoolVar(&cfg.RefuseMeshHeaders, "refuse-mesh-headers", false,
 		"answer 400 to a request with a header that describes\nthe caller's cluster, such as X-Envoy-Peer-Metadata")
-	flags.StringVar(&cfg.certsOut, "out", "", "`folder` that certs creates")
+	flags.StringVar(&cfg.certsOut, "out", "", "new `folder` for the files of certs")
 	flags.BoolVar(&cfg.version, "version", false, "show the version")
 
 	certs := len(args) > 0 && args[0] == "certs"

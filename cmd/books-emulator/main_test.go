@@ -182,15 +182,18 @@ func TestCerts(t *testing.T) {
 	assert.Contains(t, e.stop(t, syscall.SIGTERM), "GOOGLE_BOOKS_CA_FILE=<its CA>")
 }
 
+// TestSignals ends the program while a response takes longer than it waits.
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	for again, want := range map[bool]string{false: "exit status 0", true: "signal: terminated"} {
-		e := start(t, "--fail", "hang")
+		e := start(t, "--fail", "slow-body")
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", e.http)
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		_, err = io.WriteString(conn, "GET "+comedyPath+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		require.NoError(t, err)
+		_, err = conn.Read(make([]byte, 1))
+		require.NoError(t, err, "the response has begun")
 		go func() {
 			for e.cmd.Process.Signal(syscall.SIGTERM) == nil && again { // until it has ended
 				time.Sleep(100 * time.Millisecond)
@@ -198,6 +201,8 @@ func TestSignals(t *testing.T) {
 		}()
 		_ = e.cmd.Wait() // the state says how it ended
 		assert.Equal(t, want, e.cmd.ProcessState.String(), "second signal: %t", again)
+		rest, _ := io.ReadAll(conn) // it may be reset
+		assert.NotContains(t, string(rest), "\r\n0\r\n\r\n", "the response is cut")
 	}
 }
 

@@ -46,9 +46,9 @@ func Faults() []Fault {
 		google("400-required", "no q"),
 		google("400-query-required", "q is empty"),
 		google("400-invalid-parameter", "maxResults=100"),
-		google("400-api-key-invalid", "a wrong key"),
+		google("400-api-key-invalid", "invalid key"),
 		google("403-ssl-required", "plain HTTP"),
-		google("403-unknown-location", "country unknown"),
+		google("403-unknown-location", "no country known"),
 		google("403-access-not-configured", "API not enabled"),
 		google("403-daily-limit-exceeded", "old envelope"),
 		google("403-user-rate-limit-exceeded", "old envelope"),
@@ -189,7 +189,7 @@ func findFaults(names ...string) ([]Fault, error) {
 	return found, nil
 }
 
-// exchange is one request and its good answer, which a fault may change.
+// exchange is a request and its good answer, which a fault may change.
 type exchange struct {
 	w    http.ResponseWriter
 	r    *http.Request

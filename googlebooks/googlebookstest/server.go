@@ -90,8 +90,8 @@ type Server struct {
 	serving sync.WaitGroup
 }
 
-// NewServer starts a Server for a test, as net/http/httptest does: it panics
-// where Start returns an error.
+// NewServer starts a Server for a test. Like net/http/httptest, it panics where
+// Start returns an error. The caller must call Close.
 func NewServer(cfg Config) *Server {
 	s, err := Start(cfg)
 	if err != nil {

@@ -13,7 +13,8 @@ type Share struct {
 	Percent float64
 }
 
-// ParseShares reads NAME[:PERCENT][,NAME[:PERCENT]…]. A name alone is 100 %.
+// ParseShares reads NAME[:PERCENT][,NAME[:PERCENT]…]. A name without a
+// percentage gets 100 %.
 func ParseShares(text string) ([]Share, error) {
 	var shares []Share
 	sum := 0.0
