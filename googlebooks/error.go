@@ -63,7 +63,7 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap returns the error of the network or the decoder.
 func (e *Error) Unwrap() error { return e.Err }
 
-// maxWords limits Error.Words, in bytes. Envoy names a TLS failure some 200
+// maxWords limits Error.Words, in bytes. Envoy names a TLS failure about 200
 // bytes into its text.
 const maxWords = 256
 

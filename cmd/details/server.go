@@ -10,7 +10,7 @@ import (
 )
 
 // Shutdown timing: moveTimeout lets keep-alive clients reconnect elsewhere;
-// shutdownTimeout bounds requests in flight and exceeds the longest lookup.
+// shutdownTimeout limits requests in flight and exceeds the longest lookup.
 // Together they stay below Kubernetes' 30 s.
 const (
 	moveTimeout     = 500 * time.Millisecond
