@@ -1,4 +1,4 @@
-# Two images, both static, from scratch, and not running as root:
+# Two images. Each is built from scratch, contains one static binary, and does not run as root:
 #   docker buildx build .                     the service
 #   docker buildx build --target emulator .   the stand-in for Google Books, for clusters without internet
 #
@@ -36,7 +36,7 @@ ENTRYPOINT ["/books-emulator"]
 # The program's default is the loopback interface, which nothing outside the container can reach.
 CMD ["--http", ":8080", "--https", ":8443"]
 
-# The last stage is the one that is built without --target.
+# The last stage is the default: it is built if there is no --target.
 FROM scratch AS details
 ARG VERSION=dev
 # Bookinfo's own build arguments. As in Bookinfo, service_version without enable_external_book_service
@@ -47,7 +47,7 @@ ENV ENABLE_EXTERNAL_BOOK_SERVICE=${enable_external_book_service:-true}
 LABEL org.opencontainers.image.title="examples-bookinfo-details-${service_version:-v2}" \
       org.opencontainers.image.description="Bookinfo's details service, backed by Google Books" \
       org.opencontainers.image.version=$VERSION
-# The root certificates that Google's certificate is verified with.
+# The root certificates, to verify Google's certificate.
 COPY --from=source /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build-details /out/details /details
 USER 65532:65532

@@ -1,4 +1,4 @@
-# Every task of a contributor or of CI is a target here. `make` alone lists them.
+# Every task of contributors and of CI is a target here. `make` without a target lists them.
 #
 # Tools are pinned and run through the go command (`go run tool@version`). Nothing is installed globally, and go.mod
 # lists only what the programs and their tests import.
@@ -33,7 +33,8 @@ ONCE ?=
 # Arguments for `make run`.
 ARGS ?=
 
-# The Go modules of this repository. The tests of the manifests are a module of their own, because they need Kubernetes and Istio.
+# The Go modules of this repository. The tests of the manifests are a module of their own, because they need Kubernetes
+# and Istio.
 MODULES := . deploy/test
 
 LINK_VERSION := -X example.com/bookinfo/cmd/internal/buildinfo.version=$(VERSION)
@@ -44,7 +45,7 @@ LINK_VERSION := -X example.com/bookinfo/cmd/internal/buildinfo.version=$(VERSION
 ##@ Use
 
 # $(call build-dev,package): build one program into bin/dev/. `go run` would report an error after every Ctrl-C.
-# -buildvcs=false: go would refuse to build in a checkout that belongs to another user.
+# -buildvcs=false: otherwise go refuses to build in a checkout that belongs to another user.
 build-dev = test -e bin/dev/$(notdir $(1)) || echo 'Building $(1)... The first build takes a minute or two.'; \
 	go build -buildvcs=false -ldflags='$(LINK_VERSION)' -o bin/dev/ ./$(1)
 
@@ -63,7 +64,8 @@ build: ## Build static binaries of the service and of the emulator into bin/
 
 ##@ Check
 
-# Without a C compiler, go sets CGO_ENABLED to 0. -timeout is per package: one that hangs fails early, with its stacks.
+# Without a C compiler, go sets CGO_ENABLED to 0. -timeout is per package: a package that hangs fails early, with its
+# stacks.
 .PHONY: test
 test: ## Test the service, with the race detector (TESTFLAGS='-run Handler -v')
 	@test "$$(go env CGO_ENABLED)" = 1 || { echo 'make test: the race detector needs a C compiler. Without one, run: go test ./...'; exit 1; }
@@ -107,7 +109,7 @@ lint-shell:
 fmt: ## Format the Go code
 	@set -e; for module in $(MODULES); do (cd $$module && $(GOLANGCI_LINT) fmt --config $(CURDIR)/.golangci.yml ./...); done
 
-# go test fuzzes one target of one package per run. `go test -list` prints a package's targets before its name.
+# go test fuzzes one target of one package per run. `go test -list` prints the targets of a package before its name.
 .PHONY: fuzz
 fuzz: ## Run each fuzz target (FUZZTIME=1m)
 	@set -o pipefail; \

@@ -7,12 +7,12 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// policyText is what the egress policy of deploy/books-only answers.
+// policyText begins the answer of the egress policy in deploy/books-only.
 const policyText = "egress policy"
 
-// advice returns what a person should do about a failed lookup. It is the one
-// table from what happened (status, reason, the words of the API or a proxy)
-// to that. It is empty if there is nothing to do but read the words.
+// advice returns what a person should do about a failed lookup, given its
+// status, its reason and the words of the API or a proxy. It returns "" if the
+// words say enough.
 func advice(e *googlebooks.Error) string {
 	says := func(words string) bool { return strings.Contains(e.Words, words) }
 	switch {
@@ -32,7 +32,7 @@ func advice(e *googlebooks.Error) string {
 	case e.Reason == "rateLimitExceeded", e.Reason == "dailyLimitExceeded":
 		return "The daily quota resets at midnight Pacific time; CACHE_TTL saves calls"
 
-	// What a sidecar or another proxy says in Google's place.
+	// Answers of a sidecar or another proxy.
 	case says("CERTIFICATE_VERIFY_FAILED"):
 		return "The sidecar does not trust the upstream's certificate: check caCertificates, sni and subjectAltNames in the DestinationRule"
 	case says("overflow"):
@@ -52,7 +52,7 @@ func advice(e *googlebooks.Error) string {
 	case says("HTTP request to an HTTPS server"):
 		return "Plain HTTP reached a TLS port: check that a DestinationRule originates TLS for it"
 
-	// What happened on the way.
+	// Failures on the way to Google.
 	case e.Reason == googlebooks.ReasonTimeout:
 		return "Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait"
 	case e.Reason == googlebooks.ReasonDNS:

@@ -18,8 +18,8 @@ type book struct {
 	ISBN13    *string `json:"ISBN-13"`
 }
 
-// bookOf returns the book that details.rb makes of a volume. Where the authors
-// or an ISBN are missing, details.rb fails and the book has null.
+// bookOf returns a volume as a book, as details.rb does. If the authors or an
+// ISBN are missing, details.rb fails; the book has null.
 func bookOf(id int64, v *googlebooks.Volume) book {
 	b := book{
 		ID:        id,
@@ -43,7 +43,7 @@ func bookOf(id int64, v *googlebooks.Volume) book {
 	return b
 }
 
-// identifier returns the first of the volume's numbers of a type, or nil.
+// identifier returns the volume's first identifier of a type, or nil.
 func identifier(v *googlebooks.Volume, kind string) *string {
 	for _, id := range v.IndustryIdentifiers {
 		if id.Type == kind {

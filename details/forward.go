@@ -6,11 +6,11 @@ import "net/http"
 // A server may refuse a larger one: HTTP/2 peers announce their limit.
 const maxForwarded = 8 << 10
 
-// forwardedHeaders returns the part of a caller's header that is sent to
-// Google: what tracers need to join the call to its trace, and the user agent.
-// It never has anything that identifies the caller: details.rb also sends
-// cookie, authorization, jwt and end-user. A header that exceeds maxForwarded
-// together with those before it is left out.
+// forwardedHeaders returns the caller's headers that are sent to Google: those
+// that join the call to its trace, and the user agent. Headers that identify
+// the caller are never sent; details.rb also sends cookie, authorization, jwt
+// and end-user. A header is left out if it and those before it exceed
+// maxForwarded.
 func forwardedHeaders(header http.Header) http.Header {
 	forwarded := make(http.Header)
 	size := 0

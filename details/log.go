@@ -12,7 +12,7 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// requestLine is what the log says of one request.
+// requestLine is the content of one request's log line.
 type requestLine struct {
 	status int
 	bytes  int // of the body
@@ -69,8 +69,8 @@ func (s *service) logRequest(r *http.Request, level slog.Level, line requestLine
 	s.Logger.LogAttrs(ctx, level, "request", attrs...)
 }
 
-// errorAttrs returns the error as the caller sees it, and the cause, in the
-// words of the network or the decoder, that no caller sees.
+// errorAttrs returns the error message that the caller gets, and the cause: the
+// error of the network or the decoder, which the caller does not get.
 func errorAttrs(err error) []slog.Attr {
 	message := err.Error()
 	if e, ok := errors.AsType[*googlebooks.Error](err); ok {

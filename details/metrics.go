@@ -13,9 +13,9 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// Metrics counts what the service does, for Prometheus. No caller can add label
-// values: methods and paths that are not served count as "other", and a reason
-// of Google's is one that package googlebooks knows.
+// Metrics holds the service's Prometheus metrics. No caller can add label
+// values: methods and paths that are not served count as "other", and package
+// googlebooks reports only reasons that it knows.
 type Metrics struct {
 	registry         *prometheus.Registry
 	inFlight         prometheus.Gauge
@@ -26,8 +26,8 @@ type Metrics struct {
 	cacheLookups     *prometheus.CounterVec
 }
 
-// NewMetrics returns the metrics of one service, those of the Go runtime and
-// the process included. The version is a label of details_build_info.
+// NewMetrics returns the metrics of one service, including those of the Go
+// runtime and the process. The version is a label of details_build_info.
 func NewMetrics(version string) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -42,7 +42,7 @@ func NewMetrics(version string) *Metrics {
 			Buckets: durationBuckets(),
 		}, []string{"route"}),
 		upstreamRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "details_upstream_requests_total", Help: "Calls to Google Books. Code 0: no response. Reason \"\": no error. Try 2 and 3 repeat a failed call.",
+			Name: "details_upstream_requests_total", Help: "Calls to Google Books. Code 0: no response. An empty reason: no error. Tries 2 and 3 repeat a failed call.",
 		}, []string{"code", "reason", "try"}),
 		upstreamDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "details_upstream_request_duration_seconds", Help: "Duration of a call to Google Books.",
@@ -63,8 +63,8 @@ func NewMetrics(version string) *Metrics {
 	return m
 }
 
-// durationBuckets returns bucket bounds in seconds. The last ones surround 2.5 s,
-// the default timeout of a lookup, and 3 s, after which productpage hangs up.
+// durationBuckets returns bucket bounds in seconds. The last ones are around
+// 2.5 s, the default timeout of a lookup, and 3 s, the timeout of productpage.
 func durationBuckets() []float64 {
 	return []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 2.5, 3, 5}
 }

@@ -8,13 +8,13 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// requestInfo is what became of one request, for its log line and the metrics.
+// requestInfo holds what the lookup of one request reports, for its log line.
 type requestInfo struct {
-	mu     sync.Mutex // for what follows: a refresh in the background reports late
+	mu     sync.Mutex // guards lookup: a background refresh may report late
 	lookup lookupInfo
 }
 
-// lookupInfo is what a lookup tells of itself.
+// lookupInfo describes a lookup.
 type lookupInfo struct {
 	last       googlebooks.Try     // the last call to Google; zero: none for this request
 	outcome    googlebooks.Outcome // of the cache; "": there is no cache
@@ -45,7 +45,7 @@ func (s *service) trace(ctx context.Context, info *requestInfo) context.Context 
 	})
 }
 
-// result returns what the lookup has told so far.
+// result returns what the lookup has reported so far.
 func (i *requestInfo) result() lookupInfo {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// DefaultISBN is the book that details.rb looks up for every id: The Comedy of
-// Errors.
+// DefaultISBN is the ISBN that details.rb looks up for every id: that of The
+// Comedy of Errors.
 const DefaultISBN googlebooks.ISBN = "0486424618"
 
 // Config is the configuration of the service. Its zero value serves the fixed
@@ -27,8 +27,8 @@ const DefaultISBN googlebooks.ISBN = "0486424618"
 type Config struct {
 	Books   googlebooks.Source         // nil: serve the fixed book of details-v1, without any lookup
 	ISBNs   map[int64]googlebooks.ISBN // ISBN per product id; nil: DefaultISBN for every id
-	Logger  *slog.Logger               // gets a line per request; nil: no log
-	Metrics *Metrics                   // nil: metrics of the service's own
+	Logger  *slog.Logger               // logs one line per request; nil: no log
+	Metrics *Metrics                   // nil: the service creates its own
 }
 
 type service struct{ Config }
@@ -65,7 +65,7 @@ func New(cfg Config) http.Handler {
 type handler func(r *http.Request, info *requestInfo) (any, error)
 
 // handle returns an http.HandlerFunc that writes h's answer, one log line and
-// the metrics. A panic of h is an answer with status 500.
+// the metrics. If h panics, the answer has status 500.
 func (s *service) handle(route string, level slog.Level, h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -96,8 +96,8 @@ func (s *service) handle(route string, level slog.Level, h handler) http.Handler
 	}
 }
 
-// answer returns the JSON of h's answer. A panic is an error that holds the
-// stack.
+// answer returns h's answer as JSON. If h panics, it returns an error that
+// contains the stack.
 func answer(h handler, r *http.Request, info *requestInfo) (body []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {

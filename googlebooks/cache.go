@@ -18,17 +18,18 @@ const (
 
 // Source looks up volumes, as Client.Volume and Cache.Volume do.
 type Source interface {
-	// Volume returns the volume with this ISBN, or ErrNotFound, an *Error or
-	// the context's error. The header is sent along; it may be nil.
+	// Volume returns the volume with this ISBN, or ErrNotFound, an *Error or the
+	// context's error. The header, which may be nil, is sent with each call.
 	Volume(ctx context.Context, isbn ISBN, header http.Header) (*Volume, error)
 }
 
-// Cache remembers the answers of a Source: a volume for its TTL, ErrNotFound
-// for the TTL but at most an hour, any other error for at most five seconds. A
-// volume past its TTL is served for a while longer, at once, with one refresh
-// in the background; once the Source says ErrNotFound it is dropped. Lookups
-// of the same ISBN share one call. A Cache is safe for concurrent use; the
-// volumes that it returns are shared and must not be changed.
+// Cache caches the answers of a Source: a volume for its TTL, ErrNotFound for
+// the TTL but at most an hour, any other error for at most five seconds. A
+// volume past its TTL is stale: for a while, it is still served at once, while
+// one call refreshes it in the background. It is dropped if that call returns
+// ErrNotFound. Lookups of the same ISBN share one call. A Cache is safe for
+// concurrent use; the volumes that it returns are shared and must not be
+// changed.
 type Cache struct {
 	source     Source
 	ttl, stale time.Duration
@@ -37,24 +38,24 @@ type Cache struct {
 	entries map[ISBN]*entry
 }
 
-// entry is what is known of one ISBN. Cache.mu guards it.
+// entry is the state of one ISBN, guarded by Cache.mu.
 type entry struct {
 	volume *Volume       // the last one found; nil: none
-	expiry time.Time     // the volume is not served after it
+	expiry time.Time     // when the volume is no longer served
 	err    error         // of the last call; nil: it found the volume
-	fresh  time.Time     // no call before it
-	done   chan struct{} // closed when the call under way ends; nil: none is
+	fresh  time.Time     // no new call until then
+	done   chan struct{} // closed when the call in flight ends; nil: there is none
 }
 
 // NewCache returns a cache that serves a volume for ttl, and for up to stale
-// longer while it is refreshed or the refresh fails.
+// longer while it is being refreshed or the refresh fails.
 func NewCache(source Source, ttl, stale time.Duration) *Cache {
 	return &Cache{source: source, ttl: ttl, stale: stale, entries: make(map[ISBN]*entry)}
 }
 
 // Volume looks up the ISBN, in the cache first. A call to the Source has the
-// header and the values of the first caller's context. It goes on if that
-// caller leaves, because its answer is kept.
+// header and the context values of the first caller. The call continues if that
+// caller leaves, because its answer is cached.
 func (c *Cache) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Volume, error) {
 	c.mu.Lock()
 	e := c.entry(isbn)
@@ -92,8 +93,8 @@ func (c *Cache) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Vol
 	return v, err
 }
 
-// entry returns the entry of an ISBN. If the cache is full, a new one takes the
-// place of any other.
+// entry returns the entry of an ISBN. If the cache is full, a new entry
+// replaces an arbitrary one.
 func (c *Cache) entry(isbn ISBN) *entry {
 	e, ok := c.entries[isbn]
 	if ok {
@@ -129,7 +130,7 @@ func (c *Cache) call(ctx context.Context, isbn ISBN, header http.Header, e *entr
 	e.done = nil
 }
 
-// lookUp asks the source. Like net/http, it confines a panic to the lookup
+// lookUp calls the source. Like net/http, it confines a panic to the lookup
 // that caused it.
 func (c *Cache) lookUp(ctx context.Context, isbn ISBN, header http.Header) (v *Volume, err error) {
 	defer func() {

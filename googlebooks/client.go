@@ -2,9 +2,9 @@
 // Google Books API v1 (developers.google.com/books/docs/v1/using).
 //
 // Client makes the calls, over HTTPS or, through a proxy that originates TLS,
-// over plain HTTP. A failure is ErrNotFound, an *Error that says what happened
-// in the words of the API or the proxy, or, if the caller went away, the error
-// of its context. Cache remembers answers.
+// over plain HTTP. It returns ErrNotFound if there is no such volume, an *Error
+// if the lookup failed, or the context's error if the caller went away. Cache
+// caches its answers.
 package googlebooks
 
 import (
@@ -36,10 +36,10 @@ type Config struct {
 	PlainHTTP bool              // use http and port 80 instead of https and port 443
 	RootCAs   *x509.CertPool    // CAs to trust; default: the system's
 	APIKey    string            // sent in the header X-Goog-Api-Key and nowhere else
-	Country   string            // ISO 3166-1 code; overrides where Google thinks the caller is
+	Country   string            // ISO 3166-1 code; default: Google locates the IP address
 	UserAgent string            // for calls whose header has none
-	Timeout   time.Duration     // for a lookup with all its tries; default: DefaultTimeout
-	Transport http.RoundTripper // default: a connection pool of the client's own
+	Timeout   time.Duration     // for a lookup, including its retries; default: DefaultTimeout
+	Transport http.RoundTripper // default: the client's own connection pool
 }
 
 // Client looks up volumes. It is safe for concurrent use and pools its
@@ -107,9 +107,9 @@ func validHost(host string) bool {
 // Upstream returns the host and port that the client calls.
 func (c *Client) Upstream() string { return c.upstream }
 
-// Volume looks up the ISBN, with up to three tries if a failure may pass. The
-// header, which may be nil, is sent along. The error is ErrNotFound, an *Error,
-// or ctx's own if ctx was cancelled.
+// Volume looks up the ISBN. It makes up to three tries if a failure may be
+// temporary. The header, which may be nil, is sent with each call. The error is
+// ErrNotFound, an *Error, or ctx's own if ctx was cancelled.
 func (c *Client) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Volume, error) {
 	header = header.Clone()
 	if header == nil {

@@ -7,12 +7,12 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// answer is the part of a response of volumes.list that matters here. Without
-// volumes the API leaves items out; it never leaves totalItems out. An item is
-// decoded on its own, so that an odd field of one volume does not matter to
+// answer is the part of a response of volumes.list that matters here. If there
+// are no volumes, the API omits items, but never totalItems. Each item is
+// decoded on its own, so that a malformed field of one volume does not affect
 // another.
 type answer struct {
-	TotalItems jsontext.Value   `json:"totalItems"` // an estimate, of no use as a number
+	TotalItems jsontext.Value   `json:"totalItems"` // an estimate; only its presence matters
 	Items      []jsontext.Value `json:"items"`
 }
 
@@ -29,9 +29,9 @@ type numbers struct {
 
 var errNotVolumes = errors.New("it has neither totalItems nor items")
 
-// decodeVolume returns the volume in body that has the ISBN. If none has it,
-// it returns the first one: isbn: is a search, and Google may leave the ISBN
-// out of the right volume. Without volumes the error is ErrNotFound.
+// decodeVolume returns the volume in body that has the ISBN. If none has it, it
+// returns the first one: q=isbn: is a search, and Google may omit the ISBN from
+// the right volume. If there are no volumes, it returns ErrNotFound.
 func decodeVolume(body []byte, isbn ISBN) (*Volume, error) {
 	var a answer
 	if err := json.Unmarshal(body, &a, lastKeyWins()); err != nil {
@@ -61,8 +61,9 @@ func decodeVolume(body []byte, isbn ISBN) (*Volume, error) {
 	return chosen, nil
 }
 
-// decodeItem returns the volume of an item. If a field is not of its type, it
-// returns the error, and the volume's numbers if those can be read.
+// decodeItem returns the volume of an item. If a field has the wrong type, it
+// returns the error, and a volume with only the identifiers, if those can be
+// read.
 func decodeItem(raw jsontext.Value) (*Volume, error) {
 	var i item
 	err := json.Unmarshal(raw, &i, lastKeyWins())

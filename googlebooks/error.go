@@ -24,19 +24,19 @@ var ErrNotFound = errors.New("Google Books has no volume with this ISBN")
 const (
 	ReasonNoAnswer    = "noAnswer"    // no response, or a gateway error without a body
 	ReasonDNS         = "dns"         // the host's name does not resolve
-	ReasonProxy       = "proxy"       // the proxy of the environment cannot be reached, or refuses
-	ReasonTimeout     = "timeout"     // no whole response in time, or a proxy said so
+	ReasonProxy       = "proxy"       // the proxy set in the environment cannot be reached, or refuses
+	ReasonTimeout     = "timeout"     // no complete response in time, or a proxy reports a timeout
 	ReasonCanceled    = "canceled"    // the caller did not wait
 	ReasonCertificate = "certificate" // the server's certificate is not trusted
-	ReasonNotTLS      = "notTLS"      // HTTPS was answered with something else
+	ReasonNotTLS      = "notTLS"      // the server does not speak TLS
 	ReasonNotAPI      = "notAPI"      // an error response that is not the API's, such as a proxy's
-	ReasonTruncated   = "truncated"   // 200, but the body broke off
-	ReasonBadAnswer   = "badAnswer"   // 200, but not with volumes
+	ReasonTruncated   = "truncated"   // 200, but the body was cut off
+	ReasonBadAnswer   = "badAnswer"   // 200, but the body is not an answer of volumes.list
 	ReasonOther       = "other"       // a reason of the API's that this package does not know
 )
 
-// apiReasons returns the reasons of the API that have been seen. There is a
-// list so that a reason can be the label of a metric.
+// apiReasons returns the known reasons of the API. The list is fixed so that a
+// reason can be the label of a metric.
 func apiReasons() []string {
 	return []string{
 		"API_KEY_INVALID", "accessNotConfigured", "backendFailed", "badRequest",
@@ -63,11 +63,12 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap returns the error of the network or the decoder.
 func (e *Error) Unwrap() error { return e.Err }
 
-// maxWords limits Error.Words, in bytes. Envoy names a TLS failure some 200
+// maxWords limits Error.Words, in bytes. Envoy names a TLS failure about 200
 // bytes into its text.
 const maxWords = 256
 
-// opProxy is the Op of net/http's errors about the proxy of the environment.
+// opProxy is the Op of net/http's errors about the proxy set in the
+// environment.
 const opProxy = "proxyconnect"
 
 // errNoResponse returns the Error of a call that got no response.
@@ -96,7 +97,7 @@ func (c *Client) errNoResponse(err error) *Error {
 }
 
 // errBody returns the Error of a response with status 200 whose body could not
-// be read to its end.
+// be read completely.
 func (c *Client) errBody(err error) *Error {
 	e := c.errNoResponse(err)
 	if e.Reason != ReasonTimeout && e.Reason != ReasonCanceled {
@@ -145,7 +146,7 @@ func (c *Client) errStatus(status int, body []byte) *Error {
 		reason = a.Error.Errors[0].Reason
 	}
 	for _, d := range a.Error.Details {
-		if d.Reason == "API_KEY_INVALID" { // nothing else tells it from other bad requests
+		if d.Reason == "API_KEY_INVALID" { // nothing else distinguishes it from other bad requests
 			reason = d.Reason
 		}
 	}
@@ -166,8 +167,8 @@ func (c *Client) errStatus(status int, body []byte) *Error {
 	return e.withWords()
 }
 
-// errNotAPI returns the Error of an error response without the API's JSON.
-// HTML comes from Google's front end, anything else from a proxy on the way.
+// errNotAPI returns the Error of an error response without the API's JSON. HTML
+// comes from Google's front end, everything else from a proxy on the way.
 func (c *Client) errNotAPI(status int, body []byte) *Error {
 	e := &Error{StatusCode: status, Reason: ReasonNotAPI, Message: fmt.Sprintf("%s answered %d", c.upstream, status)}
 	body = bytes.TrimSpace(body)
@@ -201,7 +202,7 @@ func timedOut(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || ok && t.Timeout()
 }
 
-// keyPattern matches the API key in a text. A short one, such as a dummy "x",
+// keyPattern matches the API key in a text. A short key, such as a dummy "x",
 // is matched only as a whole word: elsewhere it is just a letter.
 func keyPattern(key string) *regexp.Regexp {
 	pattern := regexp.QuoteMeta(key)
@@ -220,7 +221,7 @@ func (c *Client) redact(s string) string {
 }
 
 // redactError returns err without the API key in its text: net/http and the
-// decoder quote what they cannot read, and a proxy may repeat the request.
+// decoder quote what they cannot parse, and a proxy may echo the request.
 func (c *Client) redactError(err error) error {
 	text := err.Error()
 	if redacted := c.redact(text); redacted != text {
@@ -237,8 +238,8 @@ type redactedError struct {
 func (e *redactedError) Error() string { return e.text }
 func (e *redactedError) Unwrap() error { return e.err }
 
-// printable returns a text from outside without the API key, on one line
-// without control characters, and cut to maxWords.
+// printable makes a text from outside printable: one line of at most maxWords
+// bytes, without the API key and control characters.
 func (c *Client) printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {

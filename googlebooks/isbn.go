@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// ISBN is an International Standard Book Number of ten or thirteen digits with
-// a valid check digit, without hyphens, its X in upper case. ParseISBN returns
-// one.
+// ISBN is an International Standard Book Number of ten or thirteen digits, with
+// a valid check digit and without hyphens. An X is in upper case. ParseISBN
+// returns one.
 type ISBN string
 
 // ParseISBN parses an ISBN-10 or an ISBN-13. It drops hyphens and spaces, which
@@ -46,8 +46,8 @@ func (i ISBN) matches(identifier string) bool {
 	return err == nil && other.isbn13() == i.isbn13()
 }
 
-// isbn13 returns the ISBN with thirteen digits: the first nine digits of an
-// ISBN-10 follow 978, with a new check digit (ISO 2108).
+// isbn13 returns the ISBN with thirteen digits. For an ISBN-10, that is 978,
+// its first nine digits and a new check digit (ISO 2108).
 func (i ISBN) isbn13() ISBN {
 	if len(i) != 10 {
 		return i
@@ -64,7 +64,6 @@ func normalizeISBN(s string) string {
 		case 'x':
 			return 'X'
 		}
-
 		return r
 	}, s)
 }

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Shares of the timeout of a lookup. Of 2.5 s, the first try may take 1.2 s, so
-// that one hung connection leaves time for another; a later try may take what
-// is left, and none starts in the last 300 ms. The wait before the second try
-// is at most 100 ms, before the third 200 ms: exponential backoff with full
-// jitter, which Google asks for after a 5xx.
+// Shares of the timeout of a lookup. With 2.5 s, the first try may take 1.2 s,
+// so that a connection that hangs leaves time for another try. A later try may
+// take all the time that is left, and none starts in the last 300 ms. The wait
+// before the second try is at most 100 ms, before the third 200 ms. This is
+// exponential backoff with full jitter, which Google asks for after a 5xx.
 const (
 	maxTries        = 3
 	firstTryShare   = 0.48
@@ -26,7 +26,7 @@ func share(part float64, timeout time.Duration) time.Duration {
 }
 
 // retry calls try up to maxTries times, each with its number and its deadline,
-// until it succeeds, fails for good, or no time is left.
+// until it succeeds, fails permanently, or no time is left.
 func (c *Client) retry(ctx context.Context, try func(number int, deadline time.Time) error) error {
 	start := time.Now()
 	deadline := start.Add(share(firstTryShare, c.timeout))
@@ -46,8 +46,9 @@ func (c *Client) retry(ctx context.Context, try func(number int, deadline time.T
 	}
 }
 
-// transient reports whether the same call may succeed a moment later. A spent
-// quota (429) takes a minute at least, so it is final.
+// transient reports whether the same call may succeed a moment later. A quota
+// that is used up (429) takes at least a minute to reset, so it is not
+// transient.
 func transient(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {

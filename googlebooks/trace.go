@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// Trace is a set of hooks for the lookups of one context, as
-// net/http/httptrace has them for a request. A hook may be nil, must not
-// block, and must be safe for concurrent use: when a Cache refreshes a volume
-// in the background, hooks run after Volume has returned.
+// Trace is a set of hooks for the lookups of one context, like that of
+// net/http/httptrace for requests. A hook may be nil. It must not block, and it
+// must be safe for concurrent use: when a Cache refreshes a volume in the
+// background, hooks run after Volume has returned.
 type Trace struct {
 	// Tried is called after each call to the API.
 	Tried func(Try)
 	// Looked is called for each lookup in a Cache, with the error of the last
-	// call if there is one to tell.
+	// call or nil.
 	Looked func(Outcome, error)
 }
 
@@ -21,7 +21,7 @@ type Trace struct {
 type Try struct {
 	Number     int           // 1 for the first call of a lookup, 2 and 3 for its retries
 	StatusCode int           // HTTP status of the response; 0: there was none
-	Reason     string        // as in Error; "" if it found a volume or none
+	Reason     string        // as in Error; "" for a volume or ErrNotFound
 	Duration   time.Duration // from the call to the end of the response's body
 }
 
@@ -32,7 +32,7 @@ type Outcome string
 const (
 	OutcomeHit    Outcome = "hit"    // the cache
 	OutcomeMiss   Outcome = "miss"   // a call for this lookup
-	OutcomeShared Outcome = "shared" // a call that was already under way
+	OutcomeShared Outcome = "shared" // a call that was already in flight
 	OutcomeStale  Outcome = "stale"  // the cache, past its TTL
 )
 

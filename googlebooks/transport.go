@@ -16,12 +16,12 @@ const (
 	maxTLSPerHost  = 64
 	maxIdlePerHost = 1024
 	idleTimeout    = time.Second
-	requestBuffer  = 1 << 10 // bytes; a request has some 300
+	requestBuffer  = 1 << 10 // bytes; a request has about 300
 )
 
-// HTTP/2 pings find a dead connection within the first try, so that the next
-// one uses another. The shares are of the lookup's timeout: 300 and 600 ms of
-// 2.5 s. Shorter ones drop connections that are only busy.
+// HTTP/2 pings detect a dead connection within the first try, so that the next
+// try uses another connection. The shares are of the lookup's timeout: 300 and
+// 600 ms of 2.5 s. Shorter times would drop connections that are merely busy.
 const (
 	pingAfterShare   = 0.12
 	pingTimeoutShare = 0.24
@@ -31,11 +31,11 @@ const (
 // newTransport returns the connection pool of a Client.
 //
 // Idle connections are closed after a second: a proxy whose configuration
-// changed keeps serving the connections it has, and a person trying that out
-// would wait for the effect. Under load no connection is idle that long.
+// changes keeps serving its open connections, so a person who changes it would
+// have to wait for the effect. Under load, no connection is idle that long.
 //
 // MaxConnsPerHost: an HTTP/2 connection carries a hundred calls or more, but
-// before the first one is up, each call of a burst would do its own TLS
+// until the first one is established, each call of a burst would do its own TLS
 // handshake. Plain HTTP needs a connection per call, so it has no limit.
 //
 // No gzip: decompressing 3 KB costs a quarter of the service's CPU time and
@@ -66,8 +66,8 @@ func newTransport(roots *x509.CertPool, timeout time.Duration, plainHTTP bool) *
 	return t
 }
 
-// refusedByProxy gives a refused CONNECT the form that net/http gives a proxy
-// it cannot reach.
+// refusedByProxy returns the error of a CONNECT that the proxy refused, in the
+// form of net/http's error for a proxy that it cannot reach.
 func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
 	if res.StatusCode == http.StatusOK {
 		return nil

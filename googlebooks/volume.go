@@ -1,8 +1,8 @@
 package googlebooks
 
-// Volume is what Google Books knows of one edition of a book: the part of
-// volumeInfo that callers need. A nil pointer is a field that Google left out
-// or set to null: no page count is not a count of 0.
+// Volume is one edition of a book in Google Books: the part of volumeInfo that
+// callers need. A nil pointer is a field that Google omitted or set to null: a
+// missing page count is not 0.
 type Volume struct {
 	Authors             []*string    `json:"authors"`
 	Publisher           *string      `json:"publisher"`
@@ -13,13 +13,14 @@ type Volume struct {
 	Language            *string      `json:"language"`  // BCP 47: en, pt-BR, …
 }
 
-// Identifier is one of a volume's numbers. Their order means nothing.
+// Identifier is one of a volume's identifiers, such as an ISBN. Their order
+// means nothing.
 type Identifier struct {
 	Type       string  `json:"type"` // ISBN_10, ISBN_13, ISSN or OTHER
 	Identifier *string `json:"identifier"`
 }
 
-// has reports whether the ISBN is one of the volume's numbers.
+// has reports whether the ISBN is one of the volume's identifiers.
 func (v *Volume) has(isbn ISBN) bool {
 	for _, id := range v.IndustryIdentifiers {
 		if (id.Type == "ISBN_10" || id.Type == "ISBN_13") && id.Identifier != nil && isbn.matches(*id.Identifier) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Creates a kind cluster with Istio and Bookinfo for the walk-throughs beside this file, and deletes it.
+# Creates and deletes a kind cluster with Istio and Bookinfo, for the walk-throughs in this folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Plays one of the pages beside it on the current cluster: runs the page's commands and checks what they print.
+# Plays one of the pages in this folder on the current cluster: runs its commands and checks their output.
 set -uo pipefail
 
 usage() {
@@ -14,9 +14,9 @@ It runs in kubectl's current context and namespace, where Bookinfo must be insta
   --keep     leave everything in place at the end, also after a failure
   --help     show this text
 
-A shell block at the left margin is run. If a text block follows it, the output must match: "…" stands for any text in
-a line, a line of "…" for any lines. A block that changes nothing is repeated until it matches, for at most
-WALKTHROUGH_WAIT seconds (90). After a failure and on Ctrl-C, the page's section "Clean up" is run.
+Each shell block at the left margin is run. If a text block follows it, the output must match: "…" stands for any text
+in a line, and a line of "…" for any lines. A block that changes nothing is repeated until its output matches, for at
+most WALKTHROUGH_WAIT seconds (90). After a failure or Ctrl-C, the page's section "Clean up" is run.
 
 Exit status: 0 everything matched, 1 something did not, 2 nothing was started, 130 Ctrl-C.
 TEXT
@@ -71,7 +71,7 @@ use_stand_in() {
   fi
 }
 
-# uniform replaces what differs between two runs: times, ids, addresses, sizes, ages and kubectl's versions.
+# uniform replaces what differs between two runs: times, ids, addresses, sizes, ages and the wording of kubectl.
 uniform() {
   sed -E -e '/^Waiting for deployment /d' -e 's/ from [a-z0-9-]+ namespace$//' \
     -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z/TIME/g' -e 's/ [0-9]+[smhd]([0-9]+[smhd])?$/ AGE/' \
@@ -106,7 +106,7 @@ play() {
   show "$command"
   [[ $pause == false ]] || read -r -p '[Enter] ' _
   while true; do
-    # In this shell, so that functions and variables last.
+    # In this shell, so that functions and variables persist.
     eval "$command" </dev/null >"$scratch/output" 2>&1
     status=$?
     output=$(<"$scratch/output")
@@ -122,7 +122,7 @@ play() {
   done
 }
 
-# A block with one of these is not repeated.
+# A block that matches this changes something, so it is not repeated.
 changes='kubectl (annotate|apply|create|delete|label|patch|rollout|scale|set|wait) |go run |\(\) \{'
 
 fail() {
@@ -141,12 +141,12 @@ fail() {
 }
 
 preflight() {
-  local words line names # names: what kubectl answers
+  local words line names # names: the output of kubectl
   command -v kubectl >/dev/null || refuse 'kubectl is not on the PATH'
   [[ ${commands[*]} != *'go run '* ]] || command -v go >/dev/null || refuse '--offline makes a certificate with go, which is not on the PATH'
-  kubectl get --raw=/version --request-timeout=10s >/dev/null 2>&1 || refuse 'kubectl reaches no cluster; see: kubectl cluster-info'
+  kubectl get --raw=/version --request-timeout=10s >/dev/null 2>&1 || refuse 'kubectl cannot reach a cluster; see: kubectl cluster-info'
   names=$(kubectl api-resources --api-group=networking.istio.io -o name 2>/dev/null)
-  [[ $names == *serviceentries* ]] || refuse 'Istio is not installed on this cluster: it knows no ServiceEntry'
+  [[ $names == *serviceentries* ]] || refuse 'Istio is not installed on this cluster: it has no ServiceEntry CRD'
   kubectl get service/details deployment/{productpage,ratings,details}-v1 -o name >/dev/null 2>&1 ||
     refuse "Bookinfo is not in the current namespace; apply Istio's samples/bookinfo/platform/kube/bookinfo.yaml"
   names=$(kubectl get pods -l app=ratings -o 'jsonpath={.items[*].metadata.annotations.ambient\.istio\.io/redirection} {.items[*].spec.containers[*].name} {.items[*].spec.initContainers[*].name}' 2>/dev/null)
@@ -159,10 +159,10 @@ preflight() {
   fi
   names=$(kubectl get configmap/istio -n istio-system -o 'jsonpath={.data.mesh}' 2>/dev/null)
   [[ ! $names =~ accessLogFormat:|accessLogEncoding:\ *JSON ]] ||
-    refuse 'the mesh has an access log format of its own, so its lines differ from those in the pages'
+    refuse 'the mesh has its own access log format, so its lines differ from those in the pages'
   [[ $network == offline ]] || kubectl get secret/google-books -o name >/dev/null 2>&1 ||
-    refuse 'there is no Secret google-books, and Google answers nobody without an API key; see samples/README.md, or use --offline'
-  # What exists belongs to somebody: the page would overwrite it, and delete it at the end.
+    refuse 'there is no Secret google-books, and Google refuses calls without an API key; see samples/README.md, or use --offline'
+  # An object that already exists is not the page's: the page would overwrite it, and delete it at the end.
   while read -ra words; do
     [[ ${words[*]} == 'kubectl delete '* ]] || continue
     line="${words[*]:2}"
@@ -172,12 +172,12 @@ preflight() {
   done < <(for i in "${clean_ups[@]}"; do echo "${commands[$i]}"; done)
 }
 
-# finish cleans up, unless the page has been played to its end.
+# finish cleans up, unless the page was played to its end.
 finish() {
   local status=$1 i line
   trap '' INT TERM
   trap - EXIT
-  exec >&3 2>&4 # Ctrl-C may come while the output of a block is captured
+  exec >&3 2>&4 # Ctrl-C may arrive while the output of a block is captured
   rm -rf "$scratch"
   if [[ $keep == true ]]; then
     printf '\nEverything is left in place (--keep).\n'

@@ -64,7 +64,7 @@ func readConfig(args []string, w io.Writer) (config, error) {
 	case (certFile == "") != (keyFile == ""):
 		return cfg, errors.New("--cert and --key need each other")
 	case certFile != "" && cfg.caOut != "":
-		return cfg, errors.New("--ca-out is for the new CA, which --cert replaces")
+		return cfg, errors.New("--ca-out cannot be used with --cert, which replaces the new CA")
 	case certFile != "":
 		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 		if err != nil {
@@ -77,8 +77,8 @@ func readConfig(args []string, w io.Writer) (config, error) {
 
 func usage(flags *flag.FlagSet) {
 	fmt.Fprint(flags.Output(), `books-emulator answers GET /books/v1/volumes?q=isbn:… as Google Books does,
-with sample volumes. GET /healthz answers 200. Each other request is a line on
-standard output.
+with sample volumes. GET /healthz answers 200. Every other request is logged as
+a line on standard output.
 
   books-emulator [flags]
   books-emulator certs --out DIR

@@ -28,8 +28,8 @@ const (
 	exitUsage   = 2
 )
 
-// shutdownTimeout bounds responses in progress; those that hang on purpose are
-// then cut.
+// shutdownTimeout limits responses in progress. Those that hang on purpose are
+// then cut off.
 const shutdownTimeout = 2 * time.Second
 
 func main() {
@@ -106,8 +106,8 @@ func greet(w io.Writer, cfg config, server *googlebookstest.Server) {
 	fmt.Fprintf(w, "  %sDO_NOT_ENCRYPT=true GOOGLE_BOOKS_HOST=%s go run ./cmd/details\n", key, plain)
 }
 
-// localhost returns addr, with the name that is in the certificate in place of
-// the address of the loopback interface or of all interfaces.
+// localhost returns addr. It replaces a loopback address, or that of all
+// interfaces, with the name that is in the certificate.
 func localhost(addr string) string {
 	host, port, _ := net.SplitHostPort(addr) // a listener's address is valid
 	if ip := net.ParseIP(host); ip.IsLoopback() || ip.IsUnspecified() {

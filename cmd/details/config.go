@@ -19,20 +19,21 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// config is the environment, read once. The names have no prefix: a Service
-// called details makes Kubernetes set DETAILS_PORT=tcp://… in every pod.
+// config holds the settings, read once from the environment. The variables have
+// no prefix: a Service called details makes Kubernetes set DETAILS_PORT=tcp://…
+// in every pod.
 type config struct {
 	Port       port      `envconfig:"PORT" default:"9080" want:"0 to 65535" desc:"port to listen on (0: any free port); an argument overrides it"`
 	PlainHTTP  boolean   `envconfig:"DO_NOT_ENCRYPT" default:"false" want:"true or false" desc:"call Google over plain HTTP, for a sidecar that originates TLS"`
 	External   boolean   `envconfig:"ENABLE_EXTERNAL_BOOK_SERVICE" default:"true" want:"true or false" desc:"false: serve the fixed book of details-v1, without any call"`
 	APIKey     apiKey    `envconfig:"GOOGLE_BOOKS_API_KEY" want:"a key" desc:"key for the Google Books API, which refuses calls without one"`
-	Country    country   `envconfig:"GOOGLE_BOOKS_COUNTRY" want:"two letters" desc:"country of the caller, if Google cannot tell it from the address"`
+	Country    country   `envconfig:"GOOGLE_BOOKS_COUNTRY" want:"two letters" desc:"country of the caller, if Google cannot locate its IP address"`
 	Host       host      `envconfig:"GOOGLE_BOOKS_HOST" default:"www.googleapis.com" want:"host or host:port" desc:"host of the Books API"`
 	CAFile     caFile    `envconfig:"GOOGLE_BOOKS_CA_FILE" want:"a PEM file" desc:"CAs to trust in addition to the system's"`
 	Timeout    duration  `envconfig:"GOOGLE_BOOKS_TIMEOUT" default:"2.5s" want:"10ms to 9s" desc:"total time per lookup; Bookinfo's productpage waits 3s"`
 	ISBNs      bookISBNs `envconfig:"BOOK_ISBNS" want:"id:ISBN,id:ISBN,…" desc:"ISBN per product id; unset: 0486424618 for every id"`
-	CacheTTL   duration  `envconfig:"CACHE_TTL" default:"0s" want:"0s to 168h" desc:"how long to keep an answer, to save calls; 0s: no cache"`
-	CacheStale duration  `envconfig:"CACHE_STALE" default:"1h" want:"0s to 168h" desc:"how long past CACHE_TTL to serve a book while refreshing it"`
+	CacheTTL   duration  `envconfig:"CACHE_TTL" default:"0s" want:"0s to 168h" desc:"how long to cache an answer, to save calls; 0s: no cache"`
+	CacheStale duration  `envconfig:"CACHE_STALE" default:"1h" want:"0s to 168h" desc:"how long after CACHE_TTL to serve a stale book while refreshing it"`
 	LogLevel   logLevel  `envconfig:"LOG_LEVEL" default:"info" want:"debug, info, warn or error" desc:"minimum level of log lines"`
 }
 
@@ -46,8 +47,8 @@ const (
 var errVersion = errors.New("--version was given")
 
 // readConfig reads the environment and the arguments. Its error is one line
-// that names the variable and the values it takes, never a secret. It returns
-// flag.ErrHelp or errVersion if that was asked for.
+// that names the variable and the values it accepts, but never a secret. It
+// returns flag.ErrHelp for --help and errVersion for --version.
 func readConfig(args []string) (config, error) {
 	var cfg config
 	flags := flag.NewFlagSet("details", flag.ContinueOnError)
@@ -110,8 +111,8 @@ func (cfg config) client() googlebooks.Config {
 	}
 }
 
-// unsetEmpty unsets the variables of config that are set but empty, as a
-// manifest leaves them: envconfig would reject an empty boolean.
+// unsetEmpty unsets the variables of config that are set but empty, as they may
+// be in a manifest: envconfig would reject an empty boolean.
 func unsetEmpty() error {
 	for field := range reflect.TypeFor[config]().Fields() {
 		name := field.Tag.Get("envconfig")
@@ -124,8 +125,8 @@ func unsetEmpty() error {
 	return nil
 }
 
-// explain returns the error of a setting, with the values it takes if it is an
-// invalidError.
+// explain adds the name of the setting to its error, and the values that the
+// setting accepts if the error is an invalidError.
 func explain(name, field string, err error) error {
 	if _, ok := errors.AsType[*invalidError](err); ok {
 		f, _ := reflect.TypeFor[config]().FieldByName(field)
@@ -134,7 +135,7 @@ func explain(name, field string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// invalidError reports a value that is not one of the setting's.
+// invalidError reports a value that a setting does not accept.
 type invalidError struct{ what, value string }
 
 func (e *invalidError) Error() string { return fmt.Sprintf("invalid %s %q", e.what, e.value) }
@@ -227,10 +228,11 @@ func (h *host) Decode(s string) error {
 	return nil
 }
 
-// maxCAFile limits the CA file, in bytes. A system's bundle has some 200 KB.
+// maxCAFile limits the CA file, in bytes. A system's bundle has about 200 KB.
 const maxCAFile = 1 << 20
 
-// caFile is the system's certificates and those of a file; nil without a file.
+// caFile holds the system's CA certificates and those of a file. Its pool is
+// nil if there is no file.
 type caFile struct{ pool *x509.CertPool }
 
 // Decode implements envconfig.Decoder. It reads regular files only: a device
@@ -295,7 +297,7 @@ func (b *bookISBNs) Decode(s string) error {
 	return nil
 }
 
-// logLevel is a slog.Level without slog's "info+1".
+// logLevel is a slog.Level that does not accept slog's "info+1".
 type logLevel slog.Level
 
 // Decode implements envconfig.Decoder.

@@ -77,7 +77,7 @@ func runService(ctx context.Context, cfg config, logger *slog.Logger) error {
 		}
 	}
 
-	// One socket for IPv4 and, where the machine has it, IPv6.
+	// One socket for IPv4 and, if the machine has it, IPv6.
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf(":%d", cfg.Port))
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("port %d is in use by another program; choose another with PORT or the argument", cfg.Port)

@@ -10,15 +10,15 @@ import (
 )
 
 // Shutdown timing: moveTimeout lets keep-alive clients reconnect elsewhere;
-// shutdownTimeout bounds requests in flight and exceeds the longest lookup.
+// shutdownTimeout limits requests in flight and exceeds the longest lookup.
 // Together they stay below Kubernetes' 30 s.
 const (
 	moveTimeout     = 500 * time.Millisecond
 	shutdownTimeout = 10 * time.Second
 )
 
-// maxKeptOpen bounds the connections that are kept open between requests, at
-// some 20 KB each. Above it, a response closes its connection.
+// maxKeptOpen limits the connections that are kept open between requests, at
+// about 20 KB each. Above it, each connection is closed after its response.
 const maxKeptOpen = 4096
 
 // server is an http.Server whose shutdown loses no request.
@@ -47,7 +47,7 @@ func newServer(h http.Handler, logger *slog.Logger) *server {
 			// Request bodies are never read. net/http would drain one first, which
 			// lets a slow client delay its response. After a body of ambiguous
 			// length, the next bytes may be a smuggled request. HTTP/1.0 has no
-			// chunks: net/http would take a chunked body for requests.
+			// chunks: net/http would read a chunked body as further requests.
 			unreadBody := r.ContentLength != 0 || !r.ProtoAtLeast(1, 1)
 			if unreadBody || s.stopping.Load() || s.open.Load() > s.maxKeptOpen {
 				w.Header().Set("Connection", "close")
@@ -71,9 +71,9 @@ func newServer(h http.Handler, logger *slog.Logger) *server {
 //
 // http.Server.Shutdown alone loses requests: it closes idle connections while
 // the next request is on its way, and drops connections not yet accepted. So
-// for a moment before it, responses say Connection: close and the listener
-// stays open. A client that sends its next request just as the server closes
-// may still see a reset; RFC 9112 section 9.5 tells it to retry.
+// for up to moveTimeout before Shutdown, the listener stays open and responses
+// have Connection: close. A client that sends its next request just as the
+// server closes may still see a reset; RFC 9112 section 9.5 tells it to retry.
 func (s *server) run(ctx context.Context, listener net.Listener) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(listener) }()

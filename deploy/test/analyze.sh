@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs `istioctl analyze` without a cluster, over every mode in testdata/modes. Any message is a failure.
 #
-# ISTIOCTL is the program to use. If it is unset, the script builds the version below and keeps it in the user's cache
-# folder: five to eight minutes, once.
+# ISTIOCTL is the program to use. If it is unset, the script builds the version below, which takes five to eight
+# minutes, and keeps it in the user's cache folder.
 set -euo pipefail
 
 readonly version=v0.0.0-20260827124520-eed52ebb66ad
@@ -16,8 +16,8 @@ fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-# objects NAME... prints the objects in folders and files. It adds the namespace default where none is set, because
-# istioctl does not: `analyze -A` would report exportTo ".", and `analyze -n default` skips other namespaces.
+# objects NAME... prints the objects in folders and files. It sets the namespace default on objects without a namespace,
+# because istioctl does not: `analyze -A` would report exportTo ".", and `analyze -n default` skips other namespaces.
 objects() {
   local name
   for name in "$@" test/testdata/bookinfo.yaml; do
@@ -42,7 +42,7 @@ while read -ra mode; do
   fi
 done <test/testdata/modes
 
-# Two known mistakes. If istioctl does not report them, it analyzed nothing above.
+# Two deliberate mistakes. If istioctl does not report them, it analyzed nothing above.
 [[ $(objects https tls-origination | analyze) == *IST0109* ]] || { echo 'analyze: no IST0109 for two modes'; failed=1; }
 [[ $(objects ambient | grep -v caCertificates | analyze) == *IST0129* ]] || { echo 'analyze: no IST0129 in ambient'; failed=1; }
 

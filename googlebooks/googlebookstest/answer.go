@@ -16,14 +16,14 @@ import (
 //go:embed volumes/*.json
 var samples embed.FS
 
-// googleErrors are Google's errors by the name of their fault. Those that begin
-// with "errors" are in the envelope from before 2020, which still occurs.
+// googleErrors are Google's errors by the name of their fault. Those whose
+// first key is "errors" have the format from before 2020, which still occurs.
 // "400-mesh-headers" is the stand-in's own.
 //
 //go:embed errors.json
 var googleErrors []byte
 
-// answer is a response before anything goes wrong with it.
+// answer is a response without any fault.
 type answer struct {
 	status      int
 	contentType string
@@ -41,7 +41,7 @@ func Sample(isbn string) []byte {
 	return body
 }
 
-// samplesByISBN returns the samples by every ISBN in them.
+// samplesByISBN returns the samples by each ISBN that they contain.
 func samplesByISBN() map[string][]byte {
 	files, err := samples.ReadDir("volumes")
 	if err != nil {
@@ -62,8 +62,8 @@ func jsonAnswer(status int, body []byte) answer {
 	return answer{status: status, contentType: "application/json; charset=UTF-8", body: body}
 }
 
-// errorAnswer returns Google's error of a fault. Google sends no Retry-After with
-// it.
+// errorAnswer returns Google's error for a fault. Like Google, it has no
+// Retry-After.
 func errorAnswer(fault string) answer {
 	var all map[string]json.RawMessage
 	unmarshal(googleErrors, &all)
@@ -77,15 +77,15 @@ func errorAnswer(fault string) answer {
 	return a
 }
 
-// replace replaces a text in the body, and escapes the new one for JSON.
+// replace replaces a placeholder in the body with text, escaped for JSON.
 func (a answer) replace(placeholder, text string) answer {
 	quoted, _ := json.Marshal(text) //nolint:errchkjson // a string cannot fail
 	a.body = bytes.ReplaceAll(a.body, []byte(placeholder), quoted[1:len(quoted)-1])
 	return a
 }
 
-// htmlError returns the page of Google's front end for a request that does not
-// reach the API.
+// htmlError returns the HTML page of Google's front end for a request that does
+// not reach the API.
 func htmlError(status int) answer {
 	text, sorry := http.StatusText(status), "The requested URL was not found on this server."
 	if status >= http.StatusInternalServerError {

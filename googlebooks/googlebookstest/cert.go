@@ -13,15 +13,16 @@ import (
 	"time"
 )
 
-// Leaf describes a server's certificate. The zero value is a valid one for
-// Google's name.
+// Leaf describes a server's certificate. The zero value is a valid certificate
+// for Google's host name.
 type Leaf struct {
 	// Names are its host names and IP addresses. If empty: www.googleapis.com,
 	// localhost, 127.0.0.1 and ::1.
 	Names []string
-	// NotBefore and NotAfter are the bounds of its validity. If zero: an hour ago,
-	// because a client's clock may be behind, and a year from now, because some
-	// platforms refuse longer certificates.
+	// NotBefore and NotAfter are the bounds of its validity. The default of
+	// NotBefore is an hour ago, because a client's clock may be behind. That of
+	// NotAfter is a year from now, because some platforms refuse certificates
+	// that are valid for longer.
 	NotBefore, NotAfter time.Time
 }
 

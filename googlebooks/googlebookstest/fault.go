@@ -15,8 +15,8 @@ import (
 const (
 	// upstreamError begins Envoy's answer for an upstream that it cannot reach.
 	upstreamError = "upstream connect error or disconnect/reset before headers. reset reason: "
-	// connectionFailure is the whole answer since Envoy 1.38.1. Before, the reason
-	// followed.
+	// connectionFailure is the whole answer since Envoy 1.38.1. In older
+	// versions, the reason follows.
 	connectionFailure = upstreamError + "remote connection failure"
 )
 
@@ -29,7 +29,7 @@ type Fault struct {
 	Status    int    // HTTP status; 0 if none arrives in time
 	Reason    string // in Google's error
 	Words     string // the whole body of Envoy's own answer
-	Book      bool   // the answer is 200 and holds the volume requested
+	Book      bool   // the answer is 200 and contains the requested volume
 	BrokenOff bool   // the body ends early
 	Slow      bool   // takes longer than a client should wait
 
@@ -65,9 +65,9 @@ func Faults() []Fault {
 		html("504-html", http.StatusGatewayTimeout),
 
 		envoy("502-empty", "blocked by the mesh, no body", http.StatusBadGateway, ""),
-		envoy("503-envoy", "upstream hung up", http.StatusServiceUnavailable, upstreamError+"connection termination"),
+		envoy("503-envoy", "upstream disconnected", http.StatusServiceUnavailable, upstreamError+"connection termination"),
 		envoy("503-envoy-connection", "no connection or no TLS", http.StatusServiceUnavailable, connectionFailure),
-		envoy("503-envoy-certificate", "before 1.38.1: no trust", http.StatusServiceUnavailable,
+		envoy("503-envoy-certificate", "before 1.38.1: untrusted", http.StatusServiceUnavailable,
 			connectionFailure+", transport failure reason: TLS_error:|268435581:SSL routines:"+
 				"OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end"),
 		envoy("503-envoy-overflow", "circuit breaker", http.StatusServiceUnavailable, upstreamError+"overflow"),
@@ -106,7 +106,7 @@ func Faults() []Fault {
 			"\n  ]\n}", `, {"volumeInfo": {"title": "Odd", "pageCount": 80.0}}`+"\n  ]\n}")),
 		book("early-hints", "after a 103 (RFC 8297)", (*exchange).earlyHints),
 
-		brokenOff("cut", "half the body, in spite of Content-Length", (*exchange).cut),
+		brokenOff("cut", "half the body, despite Content-Length", (*exchange).cut),
 		brokenOff("cut-chunked", "half the body, no last chunk", (*exchange).cutChunked),
 		brokenOff("reset-body", "half the body, then a reset (RST)", (*exchange).resetBody),
 		{Name: "close", Doc: "the connection ends (FIN), no answer", serve: (*exchange).close},
@@ -114,7 +114,7 @@ func Faults() []Fault {
 		{Name: "not-http", Doc: "SSH", serve: (*exchange).notHTTP},
 		{Name: "slow-headers", Doc: "10 s of nothing, then the book", Slow: true, serve: (*exchange).slowHeaders},
 		{Name: "slow-body", Doc: "200, the book in 10 s", Status: http.StatusOK, Slow: true, serve: (*exchange).slowBody},
-		{Name: "hang", Doc: "nothing until the client hangs up", Slow: true, serve: (*exchange).hang},
+		{Name: "hang", Doc: "no answer until the client disconnects", Slow: true, serve: (*exchange).hang},
 	}
 }
 
@@ -135,7 +135,7 @@ func html(name string, status int) Fault {
 	}
 }
 
-// envoy is an answer of Envoy's own: plain text, none of Google's headers.
+// envoy is Envoy's own answer: plain text, without Google's headers.
 func envoy(name, doc string, status int, words string) Fault {
 	return Fault{
 		Name: name, Doc: fmt.Sprintf("%d by Envoy: %s", status, doc), Status: status, Words: words,

@@ -21,8 +21,9 @@ type Request struct {
 	ServerName string // the server name of the TLS handshake (SNI), "" if none was sent
 }
 
-// Script sets the faults of the next requests, one each; "ok" is no fault. After
-// them, requests succeed again. It panics on a name that Faults does not list.
+// Script sets the faults of the next requests, one fault per request; "ok" is
+// no fault. Requests after these succeed. Script panics on a name that Faults
+// does not list.
 func (s *Server) Script(names ...string) {
 	script, err := findFaults(names...)
 	if err != nil {
@@ -57,8 +58,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	line.done = true
 }
 
-// accept records the request and picks its fault. Both happen under one lock:
-// requests and script stay in the same order.
+// accept records the request and picks its fault. Both happen under one lock,
+// so that requests and script stay in the same order.
 func (s *Server) accept(r *http.Request) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,8 +96,8 @@ func newRequest(r *http.Request) Request {
 	return req
 }
 
-// answer returns Google's answer on a good day. The checks come in the order of
-// Google's front end.
+// answer returns Google's answer if nothing fails. The checks are in the order
+// of Google's front end.
 func (s *Server) answer(r *http.Request) answer {
 	query := r.URL.Query()
 	key := r.Header.Get("X-Goog-Api-Key")
@@ -135,8 +136,8 @@ func (s *Server) answer(r *http.Request) answer {
 }
 
 // meshHeaders returns the names of the headers that describe the caller's
-// cluster. Two that Envoy always sends do not: the scheme, and the name of the
-// upstream.
+// cluster. It skips two that Envoy always sends and that do not describe it:
+// the scheme, and the name of the upstream.
 func meshHeaders(h http.Header) []string {
 	var names []string
 	for name := range h {

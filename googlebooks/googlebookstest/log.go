@@ -8,9 +8,9 @@ import (
 )
 
 // log writes method, request target and status. The status is "-" if there was
-// no HTTP answer, and has "(cut)" behind it if the answer was broken off. The
-// names of refused headers follow. The target is quoted, so that it cannot forge
-// a line, and holds no API key.
+// no HTTP answer, and is followed by "(cut)" if the answer was cut off. The
+// names of refused headers follow. The target is quoted, so that it cannot
+// forge a line, and contains no API key.
 func (s *Server) log(r *http.Request, line *statusRecorder) {
 	status := "-"
 	if line.status != 0 {

@@ -2,8 +2,8 @@
 // as net/http/httptest is.
 //
 // It answers GET /books/v1/volumes?q=isbn:… as Google does, over plain HTTP and
-// over TLS, with sample volumes. On request it fails in every way in which
-// Google, or the network in between, was seen to fail: see Faults.
+// over TLS, with sample volumes. On request, it fails in every way in which
+// Google, or the network in between, has been seen to fail: see Faults.
 //
 // Its answers follow https://developers.google.com/books/docs/v1/reference/volumes/list,
 // the discovery document books/v1, and answers recorded in public repositories.
@@ -26,13 +26,13 @@ import (
 const (
 	// defaultSlow is longer than a client should wait.
 	defaultSlow = 10 * time.Second
-	// maxHang ends a response that hangs if its client never hangs up.
+	// maxHang ends a response that hangs if its client never disconnects.
 	maxHang = 5 * time.Minute
 )
 
 // Config sets where a Server listens, the certificate that it presents and how
-// it answers. The zero value is Google on a good day: the sample volumes, no API
-// key required, no faults.
+// it answers. The zero value answers with the sample volumes, requires no API
+// key and has no faults.
 type Config struct {
 	// HTTPAddr and HTTPSAddr are the addresses to listen on for plain HTTP and
 	// for TLS. If empty, a free port of 127.0.0.1.
@@ -55,7 +55,7 @@ type Config struct {
 	// RequireTLS answers plain HTTP with Google's 403 sslRequired.
 	RequireTLS bool
 	// RefuseMeshHeaders answers a call with a header that describes the caller's
-	// cluster, as a sidecar may add, with a 400 that names the header.
+	// cluster, such as a sidecar may add, with a 400 that names the header.
 	RefuseMeshHeaders bool
 
 	// Delay is the time before every response.
@@ -66,14 +66,14 @@ type Config struct {
 	// not depend on chance.
 	Shares []Share
 
-	// Log gets one line per request. If nil, there is none.
+	// Log gets one line per request. If nil, there is no log.
 	Log *log.Logger
 	// ErrorLog gets what net/http logs. If nil, it is discarded.
 	ErrorLog *log.Logger
 }
 
 // Server listens on two ports: one for HTTP/1.1, one for TLS with HTTP/2 and
-// HTTP/1.1. It is an http.Handler too, safe for concurrent use.
+// HTTP/1.1. It is also an http.Handler. It is safe for concurrent use.
 type Server struct {
 	HTTPAddr  string // address of plain HTTP
 	HTTPSAddr string // address of TLS
@@ -139,7 +139,7 @@ func Start(cfg Config) (*Server, error) {
 }
 
 // listen serves on addr, over TLS if tlsConfig is not nil, and returns the
-// address that it got.
+// actual address.
 func (s *Server) listen(addr string, tlsConfig *tls.Config) (string, error) {
 	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", cmp.Or(addr, "127.0.0.1:0"))
 	if err != nil {
@@ -170,7 +170,7 @@ func (s *Server) listen(addr string, tlsConfig *tls.Config) (string, error) {
 }
 
 // Shutdown stops listening and waits for responses in progress. When ctx is
-// done, it cuts those that are left.
+// done, it cuts off the rest.
 func (s *Server) Shutdown(ctx context.Context) {
 	for _, server := range s.servers {
 		_ = server.Shutdown(ctx) // its error is that ctx is done
@@ -178,7 +178,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	s.Close()
 }
 
-// Close stops listening and cuts all connections. It may be called twice.
+// Close stops listening and closes all connections. It may be called twice.
 func (s *Server) Close() {
 	for _, server := range s.servers {
 		_ = server.Close() // closed already is fine

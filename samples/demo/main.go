@@ -1,7 +1,7 @@
 // Command demo shows the two ways in which the details service reaches Google
 // Books through a mesh, and what happens if the mesh blocks it. It needs no API
-// key and no internet: a stand-in plays Google Books and a small proxy plays the
-// sidecar.
+// key and no internet: a stand-in takes the place of Google Books, and a small
+// proxy that of the sidecar.
 package main
 
 import (
@@ -24,8 +24,8 @@ const (
 	exitUsage   = 2
 )
 
-// fakeKey is the API key. The stand-in refuses calls without it, so it must
-// arrive.
+// fakeKey is the API key. The stand-in refuses calls without it, so the demo
+// fails if it does not arrive.
 const fakeKey = "a-made-up-key"
 
 const usage = `Usage: demo [--once]

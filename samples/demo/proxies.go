@@ -14,9 +14,9 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// newSidecar plays the sidecar of a mesh that originates TLS: it takes plain
-// HTTP, writes an access log and goes on over TLS. The transport verifies the
-// certificate.
+// newSidecar returns a sidecar that originates TLS: it accepts plain HTTP,
+// writes an access log and forwards the request over TLS. The transport
+// verifies the certificate.
 func newSidecar(report func(event string), transport http.RoundTripper) http.Handler {
 	return &httputil.ReverseProxy{
 		Transport: transport,
@@ -81,8 +81,8 @@ func (w *wire) Close() error {
 	return w.Conn.Close()
 }
 
-// readable returns what a call says in the open. TLS leaves one thing: the server
-// name of the ClientHello (SNI, RFC 6066 section 3).
+// readable returns what the network can read of a call. With TLS that is only
+// the server name of the ClientHello (SNI, RFC 6066 section 3).
 func readable(seen []byte) string {
 	var found []string
 	for _, word := range []string{googlebooks.DefaultHost, fakeKey, "/books/v1/volumes?q=isbn:", "volumeInfo"} {

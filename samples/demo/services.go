@@ -16,12 +16,12 @@ import (
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
-// services is all that runs: the stand-in for Google Books and, per scenario, a
-// details service with what lies between.
+// services is everything that runs: the stand-in for Google Books and, per
+// scenario, a details service and the proxy in between.
 type services struct {
 	google  *googlebookstest.Server
 	servers []*httptest.Server
-	events  chan string // what somebody saw of a call to Google Books
+	events  chan string // what each party saw of a call to Google Books
 }
 
 // start starts the services of the scenarios and sets their ports. The caller
@@ -100,8 +100,8 @@ func (s *services) open(ctx context.Context, sc *scenario) error {
 	return nil
 }
 
-// transport connects every name to addr, in place of DNS, and wraps the
-// connection. Each call has one of its own, so that its end can be seen.
+// transport connects every name to addr, without DNS, and wraps the connection.
+// Each call has its own connection, so that its end can be seen.
 func (s *services) transport(addr string, wrap func(net.Conn) net.Conn) http.RoundTripper {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.google.CAPEM)
@@ -119,8 +119,8 @@ func (s *services) transport(addr string, wrap func(net.Conn) net.Conn) http.Rou
 	}
 }
 
-// listen listens on that port, or on a free one if another program has it, on
-// any address of localhost.
+// listen listens on port. If another program uses that port on any address of
+// localhost, it listens on a free one.
 func listen(ctx context.Context, port string) (net.Listener, error) {
 	if other, err := new(net.Dialer).DialContext(ctx, "tcp", "localhost:"+port); err == nil {
 		_ = other.Close()

@@ -14,15 +14,15 @@ import (
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
-// scenario is one call to a details service and what must be seen of it. Texts
-// are wrapped by hand, so that the show fits into 60 columns.
+// scenario is one call to a details service and what is expected of it. Texts
+// are wrapped by hand, so that the output fits into 60 columns.
 type scenario struct {
 	title, setting, drawing string
-	port                    string // wanted; after start, the one that it got
+	port                    string // preferred; after start, the actual one
 	plainHTTP, blocked      bool
 	status                  int
 	body                    []string // on several lines
-	seen                    []string // beginnings of the events, in the order of the path
+	seen                    []string // prefixes of the events, in the order of the path
 	lesson                  string
 }
 
@@ -50,7 +50,7 @@ func scenarios() []*scenario {
 			body:    book,
 			seen:    []string{encrypted, arrived},
 			lesson: `The service encrypts its own call. Whoever is in
-between, the mesh included, learns the server name (SNI)
+between, including the mesh, sees the server name (SNI)
 and counts bytes. Path, API key and book stay hidden.
 The mesh can allow or refuse the call, and no more.`,
 		},
@@ -84,13 +84,13 @@ proxy plays the sidecar here. In a mesh it is Envoy.)`,
 			lesson: `Under REGISTRY_ONLY the mesh closes every connection
 without a ServiceEntry (Istio's BlackHoleCluster). The
 service tries three times and says what is missing. The
-product page, which would wait 3 s for it, shows all but
-the details.`,
+product page, which waits up to 3 s, shows everything
+except the details.`,
 		},
 	}
 }
 
-// check compares what happened with what must happen.
+// check compares what happened with what was expected.
 func (sc *scenario) check(status int, body string, events []string) error {
 	if want := strings.Join(sc.body, ""); status != sc.status || body != want {
 		return fmt.Errorf("answer %d %s, want %d %s", status, body, sc.status, want)
@@ -101,7 +101,7 @@ func (sc *scenario) check(status int, body string, events []string) error {
 	return nil
 }
 
-// show runs all scenarios. Then, unless once is set, it shows what is seen of the
+// show runs all scenarios. Then, unless once is set, it shows the events of the
 // reader's own calls until ctx is done.
 func show(ctx context.Context, out screen, google googlebookstest.Config, once bool) error {
 	all := scenarios()
@@ -130,14 +130,14 @@ func show(ctx context.Context, out screen, google googlebookstest.Config, once b
 	out.heading("What next", "")
 	out.indented("The real Google Books, with your API key:\n\nGOOGLE_BOOKS_API_KEY=… go run ./cmd/details\n")
 	if once {
-		out.indented("The same, and then your own curl:\n\nmake demo")
+		out.indented("The demo again, and then your own curl:\n\nmake demo")
 		return nil
 	}
 	out.indented("In another terminal, with any book from 0 to 5:\n")
 	for _, sc := range all {
 		out.indented("curl localhost:%s/details/1   %s", sc.port, sc.title[3:])
 	}
-	out.indented("\n%s ends the demo. What is seen of your calls:\n", out.paint(bold, "Ctrl-C"))
+	out.indented("\n%s ends the demo. The events of your calls:\n", out.paint(bold, "Ctrl-C"))
 	for {
 		select {
 		case event := <-s.events:
@@ -215,7 +215,7 @@ const (
 	green = "32"
 )
 
-// screen writes for a person, in colours on a terminal.
+// screen writes text for a person, in colour on a terminal.
 type screen struct {
 	io.Writer
 

@@ -1,14 +1,14 @@
-// Package buildinfo names the version of the programs of this module.
+// Package buildinfo reports the version of the programs of this module.
 package buildinfo
 
 import "runtime/debug"
 
-// version is set by the linker where there is no repository to read it from,
-// as in the Dockerfile.
+// version is set by the linker if there is no repository to read it from, as in
+// the Dockerfile.
 var version string
 
-// Version returns the version that was linked in, or else the one that the go
-// command takes from the repository, such as
+// Version returns the version that the linker set or, without one, the version
+// that the go command read from the repository, such as
 // v0.0.0-20261125010203-0123456789ab+dirty.
 func Version() string {
 	if version != "" {
