@@ -10,7 +10,7 @@ import (
 
 // Shares of the timeout of a lookup. With 2.5 s, the first try may take 1.2 s,
 // so that a connection that hangs leaves time for another try. A later try may
-// take all the time that is left, and none starts in the last 300 ms. The wait
+// take all the time that is left, and none starts in the last 350 ms. The wait
 // before the second try is at most 100 ms, before the third 200 ms. This is
 // exponential backoff with full jitter, which Google asks for after a 5xx.
 const (

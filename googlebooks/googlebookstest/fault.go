@@ -15,8 +15,8 @@ import (
 const (
 	// upstreamError begins Envoy's answer for an upstream that it cannot reach.
 	upstreamError = "upstream connect error or disconnect/reset before headers. reset reason: "
-	// connectionFailure is the whole answer since Envoy 1.38.1. In older
-	// versions, the reason follows.
+	// connectionFailure is the whole answer of Envoy 1.40. In older versions,
+	// the reason follows.
 	connectionFailure = upstreamError + "remote connection failure"
 )
 
@@ -67,7 +67,7 @@ func Faults() []Fault {
 		envoy("502-empty", "blocked by the mesh, no body", http.StatusBadGateway, ""),
 		envoy("503-envoy", "upstream disconnected", http.StatusServiceUnavailable, upstreamError+"connection termination"),
 		envoy("503-envoy-connection", "no connection or no TLS", http.StatusServiceUnavailable, connectionFailure),
-		envoy("503-envoy-certificate", "before 1.38.1: untrusted", http.StatusServiceUnavailable,
+		envoy("503-envoy-certificate", "older Envoy: untrusted", http.StatusServiceUnavailable,
 			connectionFailure+", transport failure reason: TLS_error:|268435581:SSL routines:"+
 				"OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end"),
 		envoy("503-envoy-overflow", "circuit breaker", http.StatusServiceUnavailable, upstreamError+"overflow"),
