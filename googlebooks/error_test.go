@@ -159,15 +159,15 @@ func TestNetworkErrors(t *testing.T) {
 		reason  string
 		message string
 	}{
-		"refused":       {syscall.ECONNREFUSED, ReasonNoAnswer, "no answer from www.googleapis.com:443"},
-		"no such name":  {&net.OpError{Op: "dial", Err: noName}, ReasonDNS, "www.googleapis.com does not resolve"},
+		"refused":      {syscall.ECONNREFUSED, ReasonNoAnswer, "no answer from www.googleapis.com:443"},
+		"no such name": {&net.OpError{Op: "dial", Err: noName}, ReasonDNS, "www.googleapis.com does not resolve"},
 		"no such proxy": {
 			err:     &net.OpError{Op: "proxyconnect", Err: noName},
 			reason:  ReasonProxy,
 			message: "no way through the proxy to www.googleapis.com:443",
 		},
-		"deadline":      {context.DeadlineExceeded, ReasonTimeout, "no whole answer from www.googleapis.com:443 within 50ms"},
-		"not TLS":       {tls.RecordHeaderError{Msg: "no TLS"}, ReasonNotTLS, "www.googleapis.com:443 does not speak TLS"},
+		"deadline": {context.DeadlineExceeded, ReasonTimeout, "no whole answer from www.googleapis.com:443 within 50ms"},
+		"not TLS":  {tls.RecordHeaderError{Msg: "no TLS"}, ReasonNotTLS, "www.googleapis.com:443 does not speak TLS"},
 		"certificate": {
 			err:    &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
 			reason: ReasonCertificate,
