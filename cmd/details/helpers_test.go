@@ -31,15 +31,14 @@ const comedy = `{"id":0,"author":"William Shakespeare","year":"2002-09-19","type
 
 const bookRequest = "GET /details/0 HTTP/1.1\r\nHost: details\r\n\r\n"
 
-// clientTimeout is much more than anything here takes, so that a busy machine
-// fails no test, and a fraction of the limits that a test must not wait for.
+// clientTimeout is longer than any step of a test takes on a busy machine.
 const clientTimeout = 10 * time.Second
 
-// asProgram makes the test binary run the program, race detector included, for
-// what only a process has: signals, and an environment that is read once.
+// asProgram is a variable that makes the test binary run the program, for tests
+// that need a process: of signals, and of variables that are read only once.
 const asProgram = "TEST_AS_DETAILS"
 
-// TestMain fails the package if a goroutine outlives its tests.
+// TestMain runs the program or the tests. It fails if a goroutine outlives them.
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
@@ -47,11 +46,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// program is the whole program, running in the test's process.
+// program is the whole program in the test's process.
 type program struct {
 	url    string
-	logs   []map[string]any // the first line; all lines after stop
-	stderr []string         // the same lines as they were written
+	logs   []map[string]any // the first line; after stop, all lines
+	stderr []string         // the same lines as text
 	stop   func() int       // ends it as a signal does and returns the exit status
 }
 
@@ -93,7 +92,7 @@ func start(tb testing.TB, env map[string]string) *program {
 		}
 	}()
 	p.stop = func() int {
-		http.DefaultClient.CloseIdleConnections() // the program waits for clients to go elsewhere
+		http.DefaultClient.CloseIdleConnections() // the program waits for them
 		cancel()
 		<-read
 		return <-status
@@ -163,21 +162,23 @@ func (p *process) wait() string {
 	return p.cmd.ProcessState.String()
 }
 
-// inProcess is a server as the program has it, with other limits.
+// inProcess is the program's server in the test's process.
 type inProcess struct {
 	url string
 	end context.CancelFunc
 	err <-chan error // of server.run, once
 }
 
-// serveWith serves books, after change has set the limits.
-func serveWith(t *testing.T, cfg details.Config, change func(s *server)) *inProcess {
+// serveWith runs a server whose limits each change may set.
+func serveWith(t *testing.T, cfg details.Config, changes ...func(s *server)) *inProcess {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s := newServer(details.New(cfg), slog.New(slog.DiscardHandler))
 	s.moveTimeout = 50 * time.Millisecond
-	change(s)
+	for _, change := range changes {
+		change(s)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx, listener) }()
@@ -185,16 +186,23 @@ func serveWith(t *testing.T, cfg details.Config, change func(s *server)) *inProc
 	return &inProcess{url: "http://" + listener.Addr().String(), end: cancel, err: ended}
 }
 
-// standIn starts the stand-in for Google and returns the environments that lead
-// to it.
+// standIn starts the stand-in for Google and returns the environments of a
+// program that calls it. With their timeout, no call needs a second try, even on
+// a busy machine.
 func standIn(tb testing.TB, cfg googlebookstest.Config) (google *googlebookstest.Server, https, plain map[string]string) {
 	tb.Helper()
 	google = googlebookstest.NewServer(cfg)
 	tb.Cleanup(google.Close)
 	ca := filepath.Join(tb.TempDir(), "ca.pem")
 	require.NoError(tb, os.WriteFile(ca, google.CAPEM, 0o600))
-	return google, map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPSAddr, "GOOGLE_BOOKS_CA_FILE": ca},
-		map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPAddr, "DO_NOT_ENCRYPT": "true"}
+	https = map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPSAddr, "GOOGLE_BOOKS_CA_FILE": ca, "GOOGLE_BOOKS_TIMEOUT": "9s"}
+	return google, https, plainEnv(google.HTTPAddr)
+}
+
+// plainEnv returns the environment of a program that calls this address over
+// plain HTTP.
+func plainEnv(addr string) map[string]string {
+	return map[string]string{"GOOGLE_BOOKS_HOST": addr, "DO_NOT_ENCRYPT": "true", "GOOGLE_BOOKS_TIMEOUT": "9s"}
 }
 
 // hangingUpstream is an upstream that never answers.
@@ -209,7 +217,7 @@ func newHangingUpstream(t *testing.T) *hangingUpstream {
 	signal := func(c chan struct{}) {
 		select {
 		case c <- struct{}{}:
-		default: // a later try: nobody waits to hear of it
+		default: // a later try
 		}
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

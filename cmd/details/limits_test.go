@@ -25,26 +25,24 @@ func TestLimitsFitTogether(t *testing.T) {
 	assert.Positive(t, s.ReadHeaderTimeout)
 	assert.Greater(t, s.WriteTimeout, maxTimeout)
 	assert.Greater(t, s.shutdownTimeout, maxTimeout)
+	assert.Positive(t, s.moveTimeout)
 	assert.Less(t, s.moveTimeout+s.shutdownTimeout, 30*time.Second, "Kubernetes kills the pod")
 	assert.Greater(t, s.IdleTimeout, time.Hour, "a sidecar closes idle connections after an hour")
 	assert.Positive(t, s.MaxHeaderBytes)
 	assert.Positive(t, s.maxKeptOpen)
 }
 
-// TestSlowRequests: a client that takes long over a request header loses its
-// connection, and does not keep others waiting.
+// TestSlowRequests: a client that sends a header too slowly loses its connection.
+// Others do not wait for it.
 func TestSlowRequests(t *testing.T) {
 	t.Parallel()
-	const limit = 200 * time.Millisecond
+	const limit = 2 * time.Second
 	for name, tc := range map[string]struct {
 		first string
 		drip  string // sent over and over, faster than the limit
 	}{
-		"nothing":            {},
-		"half a header":      {first: "GET /details/0 HTTP/1.1\r\nHost: det"},
-		"a dripping header":  {first: "GET /details/0 HTTP/1.1\r\nHost: details\r\n", drip: "X-A: b\r\n"},
-		"after a good one":   {first: bookRequest + "GET /deta"},
-		"dripping after one": {first: bookRequest + "GET /details/0 HTTP/1.1\r\nX-A: ", drip: "a"},
+		"half a header":   {first: "GET /details/0 HTTP/1.1\r\nHost: det"},
+		"dripping header": {first: bookRequest + "GET /details/0 HTTP/1.1\r\nX-A: ", drip: "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -79,20 +77,9 @@ func TestSlowRequests(t *testing.T) {
 // line.
 func TestOptionsAsterisk(t *testing.T) {
 	t.Parallel()
-	c := dial(t, serveWith(t, details.Config{}, func(*server) {}).url)
+	c := dial(t, serveWith(t, details.Config{}).url)
 	write(t, c, "OPTIONS * HTTP/1.1\r\nHost: details\r\n\r\n")
 	assert.Equal(t, http.StatusNotFound, readResponse(t, bufio.NewReader(c)).StatusCode)
-}
-
-// TestIdle: a connection without requests is closed, with or without one before.
-func TestIdle(t *testing.T) {
-	t.Parallel()
-	s := serveWith(t, details.Config{}, func(s *server) { s.IdleTimeout = 100 * time.Millisecond })
-	c := dial(t, s.url)
-	r := bufio.NewReader(c)
-	write(t, c, bookRequest)
-	assert.False(t, readResponse(t, r).Close)
-	assert.Empty(t, readToEnd(t, r))
 }
 
 // TestKeptConnectionsAreBounded: above the limit, a response closes its
@@ -107,8 +94,8 @@ func TestKeptConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestClientThatDoesNotRead loses its connection when the buffers in between
-// are full.
+// TestClientThatDoesNotRead: a client that does not read responses loses its
+// connection once the buffers are full.
 func TestClientThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, details.Config{}, func(s *server) { s.WriteTimeout = 100 * time.Millisecond })
@@ -122,26 +109,17 @@ func TestClientThatDoesNotRead(t *testing.T) {
 	assert.False(t, isTimeout(err), "the connection stays open")
 }
 
-// TestLargeRequests: a header of more than 64 KB is refused, and what is logged
-// of a large one is clipped.
+// TestLargeRequests: a header of more than 64 KB is refused. Log lines stay short.
 func TestLargeRequests(t *testing.T) {
+	const head = "GET /details/0 HTTP/1.1\r\nHost: details\r\n"
 	p := start(t, map[string]string{"ENABLE_EXTERNAL_BOOK_SERVICE": "false"})
 	for name, tc := range map[string]struct {
 		request string
 		status  int
 	}{
-		"header of 100 KB": {
-			request: "GET /details/0 HTTP/1.1\r\nHost: details\r\nCookie: " + strings.Repeat("a", 100<<10) + "\r\n\r\n",
-			status:  http.StatusRequestHeaderFieldsTooLarge,
-		},
-		"header of 60 KB": {
-			request: "GET /details/0 HTTP/1.1\r\nHost: details\r\nCookie: " + strings.Repeat("a", 60<<10) + "\r\n\r\n",
-			status:  http.StatusOK,
-		},
-		"id of 8 KB": {
-			request: "GET /details/" + strings.Repeat("1", 8<<10) + " HTTP/1.1\r\nHost: details\r\n\r\n",
-			status:  http.StatusBadRequest,
-		},
+		"header of 100 KB": {head + "Cookie: " + strings.Repeat("a", 100<<10) + "\r\n\r\n", 431},
+		"header of 60 KB":  {head + "Cookie: " + strings.Repeat("a", 60<<10) + "\r\n\r\n", 200},
+		"id of 8 KB":       {strings.Replace(bookRequest, "0", strings.Repeat("1", 8<<10), 1), 400},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, p.url)
@@ -157,9 +135,8 @@ func TestLargeRequests(t *testing.T) {
 	}
 }
 
-// TestRequestBodies: a body is not read, so that it cannot delay the response.
-// The response closes the connection, on which the rest of the body would pass
-// for a request.
+// TestRequestBodies: a body is not read, so it cannot delay the response. The
+// response closes the connection: the body must not be taken for a request.
 func TestRequestBodies(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -167,32 +144,23 @@ func TestRequestBodies(t *testing.T) {
 		status  int
 		endless string // sent until the connection ends
 	}{
-		"a body that never comes": {
-			head:   "GET /details/0 HTTP/1.1\r\nContent-Length: 10\r\n",
-			status: http.StatusOK,
-		},
-		"chunks that never come": {
+		"missing chunks": {
 			head:   "POST /details/0 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
 			status: http.StatusMethodNotAllowed,
 		},
-		"a body that waits to be asked for": {
+		"100-continue": {
 			head:   "GET /metrics HTTP/1.1\r\nContent-Length: 10\r\nExpect: 100-continue\r\n",
 			status: http.StatusOK,
 		},
-		"an endless body": {
+		"endless body": {
 			head:    "GET /details/0 HTTP/1.1\r\nContent-Length: 1000000000000\r\n",
 			status:  http.StatusOK,
 			endless: strings.Repeat("a", 1<<16),
 		},
-		"endless chunks": {
-			head:    "PUT /nowhere HTTP/1.1\r\nTransfer-Encoding: chunked\r\n",
-			status:  http.StatusNotFound,
-			endless: strings.Repeat("1\r\na\r\n", 1<<13),
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := dial(t, serveWith(t, details.Config{}, func(*server) {}).url)
+			c := dial(t, serveWith(t, details.Config{}).url)
 			write(t, c, tc.head+"Host: details\r\n\r\n")
 			res := readResponse(t, bufio.NewReader(c))
 			assert.Equal(t, tc.status, res.StatusCode)
@@ -208,17 +176,12 @@ func TestRequestBodies(t *testing.T) {
 	}
 }
 
-// TestCallerGone: if the caller leaves, the call to Google is cancelled. A
-// half-closed connection looks the same as a closed one.
+// TestCallerGone: if the caller leaves, the call to Google is cancelled. For the
+// server, a half-closed connection is a closed one.
 func TestCallerGone(t *testing.T) {
 	for name, leave := range map[string]func(t *testing.T, c *net.TCPConn){
 		"closed": func(t *testing.T, c *net.TCPConn) {
 			t.Helper()
-			require.NoError(t, c.Close())
-		},
-		"reset": func(t *testing.T, c *net.TCPConn) {
-			t.Helper()
-			require.NoError(t, c.SetLinger(0))
 			require.NoError(t, c.Close())
 		},
 		"half closed": func(t *testing.T, c *net.TCPConn) {
@@ -230,7 +193,7 @@ func TestCallerGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			google := newHangingUpstream(t)
-			p := start(t, map[string]string{"GOOGLE_BOOKS_HOST": google.addr, "DO_NOT_ENCRYPT": "true", "GOOGLE_BOOKS_TIMEOUT": "9s"})
+			p := start(t, plainEnv(google.addr))
 			c := dial(t, p.url)
 			write(t, c, bookRequest)
 			<-google.called
