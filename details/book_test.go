@@ -1,10 +1,8 @@
 package details
 
 import (
-	jsonv1 "encoding/json"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"github.com/go-json-experiment/json"
 	"github.com/stretchr/testify/assert"
@@ -73,27 +71,4 @@ func TestBookOf(t *testing.T) {
 			assert.Equal(t, strings.NewReplacer(tc.want...).Replace(comedyBook), string(got))
 		})
 	}
-}
-
-func FuzzBookOf(f *testing.F) {
-	f.Add(int64(0), "William Shakespeare", "2002-09-19", "BOOK", int64(53), "Courier Corporation", "en", "0486424618")
-	f.Add(int64(-1), "<&>\u2028\x00\"\\", "", "book", int64(-1), "\u009b", "EN", "\ud7ff")
-	f.Fuzz(func(t *testing.T, id int64, author, year, kind string, pages int64, publisher, language, isbn string) {
-		b, err := json.Marshal(bookOf(id, &googlebooks.Volume{
-			Authors: []*string{&author}, PublishedDate: &year, PrintType: &kind, PageCount: &pages, Publisher: &publisher,
-			Language: &language, IndustryIdentifiers: []googlebooks.Identifier{{Type: "ISBN_13", Identifier: &isbn}},
-		}))
-		if err != nil {
-			valid := utf8.ValidString(author + year + publisher + isbn)
-			assert.False(t, valid, "only invalid UTF-8 cannot be encoded")
-			return
-		}
-		var got map[string]any
-		require.NoError(t, jsonv1.Unmarshal(b, &got), "%s", b) // not with the service's package
-		require.Len(t, got, 9)
-		assert.Equal(t, author, got["author"])
-		assert.Equal(t, publisher, got["publisher"])
-		assert.Nil(t, got["ISBN-10"])
-		assert.NotContains(t, string(b), "\n")
-	})
 }

@@ -131,12 +131,8 @@ func TestFailures(t *testing.T) {
 		status int
 		body   string
 	}{
-		"no such volume": {
-			err:    googlebooks.ErrNotFound,
-			status: 404,
-			body:   `{"error":"Google Books has no volume with this ISBN"}`,
-		},
-		"Google refuses": {
+		"no such volume": {googlebooks.ErrNotFound, 404, `{"error":"Google Books has no volume with this ISBN"}`},
+		"refused": {
 			err:    &googlebooks.Error{StatusCode: 400, Reason: "API_KEY_INVALID", Message: "API key not valid."},
 			status: 502,
 			body:   `{"error":"API key not valid. Correct GOOGLE_BOOKS_API_KEY."}`,
@@ -146,16 +142,8 @@ func TestFailures(t *testing.T) {
 			status: 504,
 			body:   `{"error":"late. Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait."}`,
 		},
-		"no advice": {
-			err:    &googlebooks.Error{StatusCode: 400, Reason: "required", Message: `a "b" <c>`},
-			status: 502,
-			body:   `{"error":"a \"b\" <c>"}`,
-		},
-		"an internal error": {
-			err:    errors.New("inner secret"),
-			status: 500,
-			body:   `{"error":"internal error; see the log of details"}`,
-		},
+		"no advice":      {&googlebooks.Error{StatusCode: 400, Message: `a "b" <c>`}, 502, `{"error":"a \"b\" <c>"}`},
+		"internal error": {errors.New("inner secret"), 500, `{"error":"internal error; see the log of details"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -11,7 +11,11 @@ import (
 	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
+
+// TestMain fails the package if a goroutine outlives its tests.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // mockClient returns a client whose calls all get this response.
 func mockClient(t *testing.T, cfg Config, response httpmock.Responder) (*Client, *httpmock.MockTransport) {

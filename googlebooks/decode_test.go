@@ -178,13 +178,3 @@ func FuzzDecode(f *testing.F) {
 		assert.True(t, json.Valid(body), "encoding/json accepts it too")
 	})
 }
-
-func BenchmarkDecode(b *testing.B) {
-	b.SetBytes(int64(len(comedy)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := decodeVolume([]byte(comedy), "0486424618"); err != nil {
-			b.Fatal(err)
-		}
-	}
-}

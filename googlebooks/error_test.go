@@ -48,6 +48,10 @@ func errorOf(t *testing.T, key string, response httpmock.Responder) *Error {
 
 func TestErrorsOfTheAPI(t *testing.T) {
 	t.Parallel()
+	const (
+		invalidKey = `{"reason":"API_KEY_INVALID"}`
+		olderForm  = `{"error":{"errors":[{"reason":"unknownLocation","message":"m"}],"code":403,"message":"m"}}`
+	)
 	for name, tc := range map[string]struct {
 		key     string // "": none
 		status  int
@@ -55,48 +59,13 @@ func TestErrorsOfTheAPI(t *testing.T) {
 		reason  string
 		message string // after "Google Books answered "
 	}{
-		"no key": {
-			status:  429,
-			body:    googleError("rateLimitExceeded", "Quota exceeded.", ""),
-			reason:  "rateLimitExceeded",
-			message: "429 rateLimitExceeded: Quota exceeded.",
-		},
-		"invalid key": {
-			key:     "k3y",
-			status:  400,
-			body:    googleError("badRequest", "API key not valid.", `{"reason":"API_KEY_INVALID"}`),
-			reason:  "API_KEY_INVALID",
-			message: "400 API_KEY_INVALID: API key not valid.",
-		},
-		"older form": {
-			key:     "k3y",
-			status:  403,
-			body:    `{"error":{"errors":[{"reason":"unknownLocation","message":"m"}],"code":403,"message":"m"}}`,
-			reason:  "unknownLocation",
-			message: "403 unknownLocation: m",
-		},
-		"unknown reason": {
-			key:     "k3y",
-			status:  400,
-			body:    googleError("somethingNew", "words", ""),
-			reason:  ReasonOther,
-			message: "400: somethingNew: words",
-		},
-		"only a status": {
-			key:     "k3y",
-			status:  403,
-			body:    `{"error":{"status":"PERMISSION_DENIED","message":"m"}}`,
-			reason:  ReasonOther,
-			message: "403: PERMISSION_DENIED: m",
-		},
-		"control characters": {
-			key:     "k3y",
-			status:  400,
-			body:    googleError("required", `two\nlines \u001b[31m`, ""),
-			reason:  "required",
-			message: "400 required: two lines  [31m",
-		},
-		"no words": {"k3y", 400, `{"error":{}}`, "", "400"},
+		"no key":      {"", 429, googleError("rateLimitExceeded", "m", ""), "rateLimitExceeded", "429 rateLimitExceeded: m"},
+		"invalid key": {"k3y", 400, googleError("badRequest", "m", invalidKey), "API_KEY_INVALID", "400 API_KEY_INVALID: m"},
+		"older form":  {"k3y", 403, olderForm, "unknownLocation", "403 unknownLocation: m"},
+		"new reason":  {"k3y", 400, googleError("somethingNew", "m", ""), ReasonOther, "400: somethingNew: m"},
+		"status only": {"k3y", 403, `{"error":{"status":"DENIED","message":"m"}}`, ReasonOther, "403: DENIED: m"},
+		"controls":    {"k3y", 400, googleError("required", `a\nb \u001b[31m`, ""), "required", "400 required: a b  [31m"},
+		"no words":    {"k3y", 400, `{"error":{}}`, "", "400"},
 		"long words": {
 			key:     "k3y",
 			status:  400,

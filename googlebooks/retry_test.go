@@ -222,3 +222,14 @@ func TestDeadlineOfTheCaller(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 }
+
+// TestPingsScale: pings find a dead connection within the first try, for any
+// timeout of a lookup.
+func TestPingsScale(t *testing.T) {
+	t.Parallel()
+	for _, timeout := range []time.Duration{500 * time.Millisecond, time.Second, DefaultTimeout, 9 * time.Second} {
+		transport := newTransport(nil, timeout, false)
+		found := transport.HTTP2.SendPingTimeout + transport.HTTP2.PingTimeout
+		assert.Less(t, found, share(firstTryShare, timeout), timeout)
+	}
+}

@@ -49,14 +49,8 @@ func TestOnTheWire(t *testing.T) {
 		requestID []string
 		query     string // after the ISBN
 	}{
-		"HTTPS": {
-			tls:   true,
-			proto: "HTTP/2.0",
-		},
-		"plain HTTP": {
-			cfg:   googlebooks.Config{PlainHTTP: true},
-			proto: "HTTP/1.1",
-		},
+		"HTTPS":      {tls: true, proto: "HTTP/2.0"},
+		"plain HTTP": {cfg: googlebooks.Config{PlainHTTP: true}, proto: "HTTP/1.1"},
 		"default port and a country": {
 			cfg:   googlebooks.Config{Host: "www.googleapis.com:443", Country: "DK"},
 			query: "&country=DK",

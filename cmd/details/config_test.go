@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -195,24 +194,4 @@ func TestVersion(t *testing.T) {
 	assert.Equal(t, exitOK, run(t.Context(), []string{"--version"}, &stdout, &stderr))
 	assert.Regexp(t, `^details \S+, go1\.\d+\S*\n$`, stdout.String())
 	assert.Empty(t, stderr.String())
-}
-
-func FuzzBookISBNs(f *testing.F) {
-	for _, s := range []string{"0:0486424618,7:9780141439518", " 0 : 0486424618 ", "0:0486424618,0:0486424618"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		var b bookISBNs
-		if b.Decode(s) != nil {
-			return
-		}
-		var pairs []string
-		for id, isbn := range b {
-			pairs = append(pairs, fmt.Sprintf("%d:%s", id, isbn))
-		}
-		assert.Len(t, b, strings.Count(strings.TrimSuffix(s, ","), ",")+1, "no pair is lost")
-		var again bookISBNs
-		require.NoError(t, again.Decode(strings.Join(pairs, ",")))
-		assert.Equal(t, b, again)
-	})
 }

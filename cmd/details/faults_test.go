@@ -145,65 +145,35 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestHandshakeFaults: without a trusted handshake, no request is sent.
-func TestHandshakeFaults(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		cfg    googlebookstest.Config
-		client googlebooks.Config
-		want   outcome
-	}{
-		"unknown CA": {
-			client: googlebooks.Config{RootCAs: x509.NewCertPool()},
-			want:   outcome{502, "is not trusted", 0, 1},
-		},
-		"another name": {
-			cfg:  googlebookstest.Config{Leaf: googlebookstest.Leaf{Names: []string{"books.example"}}},
-			want: outcome{502, "is not trusted", 0, 1},
-		},
-		"TLS 1.1": {
-			cfg:  googlebookstest.Config{MaxTLSVersion: tls.VersionTLS11},
-			want: outcome{502, "no answer from", 0, 3},
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := serveFrom(t, tc.cfg, tc.client)
-			s.assertOutcome(t, tc.want)
-			assert.Empty(t, s.google.Requests())
-		})
-	}
-}
-
-// TestWrongAddress: nothing listens on the port, it does not speak TLS, or the
-// name does not resolve.
-func TestWrongAddress(t *testing.T) {
+// TestNoConnection: the upstream does not listen, does not resolve, does not speak
+// TLS, or is not trusted. No request is sent.
+func TestNoConnection(t *testing.T) {
 	t.Parallel()
 	closed, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, closed.Close())
 	google := googlebookstest.NewServer(googlebookstest.Config{})
 	t.Cleanup(google.Close)
+	otherName := googlebookstest.Leaf{Names: []string{"books.example"}}
 	for name, tc := range map[string]struct {
-		host string
-		want outcome
+		cfg     googlebookstest.Config
+		host    string // "": the stand-in with this cfg
+		rootCAs *x509.CertPool
+		text    string
+		tries   int
 	}{
-		"refused": {
-			host: closed.Addr().String(),
-			want: outcome{502, "no answer from " + closed.Addr().String(), 0, 3},
-		},
-		"HTTPS to a port of plain HTTP": {
-			host: google.HTTPAddr,
-			want: outcome{502, "does not speak TLS. If a sidecar originates TLS", 0, 1},
-		},
-		"a name that does not resolve": {
-			host: "books.invalid",
-			want: outcome{502, "books.invalid does not resolve", 0, 3},
-		},
+		"refused":      {host: closed.Addr().String(), text: "no answer from " + closed.Addr().String(), tries: 3},
+		"unknown name": {host: "books.invalid", text: "books.invalid does not resolve", tries: 3},
+		"not TLS":      {host: google.HTTPAddr, text: "does not speak TLS. If a sidecar originates TLS", tries: 1},
+		"TLS 1.1":      {cfg: googlebookstest.Config{MaxTLSVersion: tls.VersionTLS11}, text: "no answer from", tries: 3},
+		"unknown CA":   {rootCAs: x509.NewCertPool(), text: "is not trusted", tries: 1},
+		"another name": {cfg: googlebookstest.Config{Leaf: otherName}, text: "is not trusted", tries: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			serveFrom(t, googlebookstest.Config{}, googlebooks.Config{Host: tc.host}).assertOutcome(t, tc.want)
+			s := serveFrom(t, tc.cfg, googlebooks.Config{Host: tc.host, RootCAs: tc.rootCAs})
+			s.assertOutcome(t, outcome{http.StatusBadGateway, tc.text, 0, tc.tries})
+			assert.Empty(t, s.google.Requests())
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,12 +47,47 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// output is the log of a program.
+type output struct {
+	url    string           // of the service
+	stderr []string         // the first line; all lines once read is closed
+	logs   []map[string]any // the same lines, decoded
+	read   chan struct{}
+}
+
+// readOutput returns after the first line of a log and reads the rest in the
+// background.
+func readOutput(tb testing.TB, stderr io.Reader) *output {
+	tb.Helper()
+	o := &output{read: make(chan struct{})}
+	lines := bufio.NewScanner(stderr)
+	next := func() bool {
+		if !lines.Scan() {
+			return false
+		}
+		var line map[string]any
+		assert.NoError(tb, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
+		o.logs = append(o.logs, line)
+		o.stderr = append(o.stderr, lines.Text())
+		return true
+	}
+	require.True(tb, next())
+	_, port, err := net.SplitHostPort(o.logs[0]["address"].(string))
+	require.NoError(tb, err)
+	o.url = "http://localhost:" + port
+	go func() {
+		defer close(o.read)
+		for next() {
+		}
+	}()
+	return o
+}
+
 // program is the whole program in the test's process.
 type program struct {
-	url    string
-	logs   []map[string]any // the first line; after stop, all lines
-	stderr []string         // the same lines as text
-	stop   func() int       // ends it as a signal does and returns the exit status
+	*output
+
+	stop func() int // ends it as a signal does and returns the exit status
 }
 
 // start runs the program on a free port, with these variables added to the
@@ -62,69 +98,40 @@ func start(tb testing.TB, env map[string]string) *program {
 		tb.Setenv(name, value)
 	}
 	ctx, cancel := context.WithCancel(tb.Context())
+	tb.Cleanup(cancel)
 	status := make(chan int, 1)
 	out, in := io.Pipe()
 	go func() {
 		status <- run(ctx, []string{"0"}, io.Discard, in)
 		_ = in.Close()
 	}()
-
-	p := new(program)
-	lines := bufio.NewScanner(out)
-	next := func() bool {
-		if !lines.Scan() {
-			return false
-		}
-		var line map[string]any
-		assert.NoError(tb, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
-		p.logs = append(p.logs, line)
-		p.stderr = append(p.stderr, lines.Text())
-		return true
-	}
-	require.True(tb, next())
-	_, port, err := net.SplitHostPort(p.logs[0]["address"].(string))
-	require.NoError(tb, err)
-	p.url = "http://localhost:" + port
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		for next() {
-		}
-	}()
+	p := &program{output: readOutput(tb, out)}
 	p.stop = func() int {
 		http.DefaultClient.CloseIdleConnections() // the program waits for them
 		cancel()
-		<-read
+		<-p.read
 		return <-status
 	}
-	tb.Cleanup(cancel)
 	return p
 }
 
 // requestLines returns the log lines of requests; call it after stop.
 func (p *program) requestLines() []map[string]any {
-	var lines []map[string]any
-	for _, line := range p.logs {
-		if line["msg"] == "request" {
-			lines = append(lines, line)
-		}
-	}
-	return lines
+	return slices.DeleteFunc(slices.Clone(p.logs), func(line map[string]any) bool { return line["msg"] != "request" })
 }
 
-// process is the program as a process of its own.
+// process is the program in a process of its own.
 type process struct {
-	url    string
-	cmd    *exec.Cmd
-	stderr []string // all lines, after wait
-	read   chan struct{}
+	*output
+
+	cmd *exec.Cmd
 }
 
 // spawn starts the program as a process, with these variables added to the
 // environment.
 func spawn(t *testing.T, env map[string]string) *process {
 	t.Helper()
-	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "0"), read: make(chan struct{})}
+	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "0")}
 	p.cmd.Env = append(os.Environ(), asProgram+"=1")
 	for name, value := range env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
@@ -132,20 +139,7 @@ func spawn(t *testing.T, env map[string]string) *process {
 	stderr, err := p.cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())
-	lines := bufio.NewScanner(stderr)
-	require.True(t, lines.Scan())
-	p.stderr = append(p.stderr, lines.Text())
-	var line struct{ Address string }
-	require.NoError(t, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
-	_, port, err := net.SplitHostPort(line.Address)
-	require.NoError(t, err)
-	p.url = "http://localhost:" + port
-	go func() {
-		defer close(p.read)
-		for lines.Scan() {
-			p.stderr = append(p.stderr, lines.Text())
-		}
-	}()
+	p.output = readOutput(t, stderr)
 	return p
 }
 
@@ -189,14 +183,15 @@ func serveWith(t *testing.T, cfg details.Config, changes ...func(s *server)) *in
 // standIn starts the stand-in for Google and returns the environments of a
 // program that calls it. With their timeout, no call needs a second try, even on
 // a busy machine.
-func standIn(tb testing.TB, cfg googlebookstest.Config) (google *googlebookstest.Server, https, plain map[string]string) {
+func standIn(tb testing.TB, cfg googlebookstest.Config) (_ *googlebookstest.Server, https, plain map[string]string) {
 	tb.Helper()
-	google = googlebookstest.NewServer(cfg)
+	google := googlebookstest.NewServer(cfg)
 	tb.Cleanup(google.Close)
 	ca := filepath.Join(tb.TempDir(), "ca.pem")
 	require.NoError(tb, os.WriteFile(ca, google.CAPEM, 0o600))
-	https = map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPSAddr, "GOOGLE_BOOKS_CA_FILE": ca, "GOOGLE_BOOKS_TIMEOUT": "9s"}
-	return google, https, plainEnv(google.HTTPAddr)
+	return google, map[string]string{
+		"GOOGLE_BOOKS_HOST": google.HTTPSAddr, "GOOGLE_BOOKS_CA_FILE": ca, "GOOGLE_BOOKS_TIMEOUT": "9s",
+	}, plainEnv(google.HTTPAddr)
 }
 
 // plainEnv returns the environment of a program that calls this address over

@@ -38,29 +38,6 @@ func requestInFlight(t *testing.T, google *googlebookstest.Server, url string) <
 	return answered
 }
 
-// slowMove gives clients all the time they need to reconnect elsewhere.
-func slowMove(s *server) { s.moveTimeout = clientTimeout }
-
-// TestShutdown ends the server while a request is in flight: it is answered, and
-// so is /health until then.
-func TestShutdown(t *testing.T) {
-	t.Parallel()
-	s := serveFrom(t, googlebookstest.Config{Delay: time.Second}, googlebooks.Config{}, slowMove)
-	answered := requestInFlight(t, s.google, s.url)
-	s.end()
-	for last := false; !last; {
-		c := dial(t, s.url)
-		write(t, c, "GET /health HTTP/1.1\r\nHost: details\r\n\r\n")
-		res := readResponse(t, bufio.NewReader(c))
-		assert.Equal(t, http.StatusOK, res.StatusCode)
-		last = res.Close // the server is stopping
-		require.NoError(t, c.Close())
-	}
-	assert.Equal(t, comedy, <-answered)
-	http.DefaultClient.CloseIdleConnections()
-	assert.NoError(t, <-s.err)
-}
-
 // tally counts the outcomes of the requests of many clients.
 type tally struct{ answered, moved, refused, closed, lost atomic.Int64 }
 
@@ -70,10 +47,12 @@ type tally struct{ answered, moved, refused, closed, lost atomic.Int64 }
 func TestShutdownLosesNothing(t *testing.T) {
 	t.Parallel()
 	const clients = 48
+	// Even on a busy machine, each client gets a response while it may move.
+	slow := func(s *server) { s.moveTimeout = clientTimeout }
 	for name, delay := range map[string]time.Duration{"fast lookups": 0, "slow lookups": 50 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := serveFrom(t, googlebookstest.Config{Delay: delay}, googlebooks.Config{PlainHTTP: true}, slowMove)
+			s := serveFrom(t, googlebookstest.Config{Delay: delay}, googlebooks.Config{PlainHTTP: true}, slow)
 			var n tally
 			var load sync.WaitGroup
 			for range clients {
@@ -142,26 +121,12 @@ func seenClosed(c net.Conn) bool {
 	return closed
 }
 
-// TestIdleCannotHoldShutdown: idle connections are closed.
-func TestIdleCannotHoldShutdown(t *testing.T) {
-	t.Parallel()
-	s := serveWith(t, details.Config{}, func(s *server) { s.shutdownTimeout = time.Minute })
-	c := dial(t, s.url)
-	r := bufio.NewReader(c)
-	write(t, c, bookRequest)
-	assert.False(t, readResponse(t, r).Close)
-	s.end()
-	_, err := r.ReadByte()
-	assert.ErrorIs(t, err, io.EOF)
-	assert.NoError(t, <-s.err)
-}
-
 // TestHungUpstreamCannotHoldShutdown: after the timeout, requests in flight are
 // cut off and their calls to Google cancelled.
 func TestHungUpstreamCannotHoldShutdown(t *testing.T) {
 	t.Parallel()
 	google := newHangingUpstream(t)
-	s := serveWith(t, details.Config{Books: google.client(t)}, func(s *server) { s.shutdownTimeout = 100 * time.Millisecond })
+	s := serveWith(t, details.Config{Books: google.client(t)}, func(s *server) { s.shutdownTimeout = time.Millisecond })
 	c := dial(t, s.url)
 	write(t, c, bookRequest)
 	<-google.called
