@@ -2,8 +2,10 @@ package googlebooks_test
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -189,6 +191,25 @@ func TestResponseHeaderIsBounded(t *testing.T) {
 	require.True(t, ok)
 	assert.Equal(t, googlebooks.ReasonNoAnswer, e.Reason)
 	assert.ErrorContains(t, e.Err, "header")
+}
+
+// TestOldTLSIsRefused has an upstream without HTTP/2, which needs TLS 1.2 itself.
+func TestOldTLSIsRefused(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
+	server.StartTLS()
+	defer server.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(server.Certificate())
+	host := server.Listener.Addr().String()
+	c, err := googlebooks.New(googlebooks.Config{Host: host, RootCAs: roots, Timeout: 9 * time.Second})
+	require.NoError(t, err)
+	_, err = c.Volume(t.Context(), "0486424618", nil)
+	e, ok := errors.AsType[*googlebooks.Error](err)
+	require.True(t, ok)
+	assert.Equal(t, googlebooks.ReasonNoAnswer, e.Reason)
 }
 
 // silencer is a connection that can fall silent: no call fails, but no byte is

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"cmp"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -165,7 +164,6 @@ func TestNoConnection(t *testing.T) {
 		"refused":      {host: closed.Addr().String(), text: "no answer from " + closed.Addr().String(), tries: 3},
 		"unknown name": {host: "books.invalid", text: "books.invalid does not resolve", tries: 3},
 		"not TLS":      {host: google.HTTPAddr, text: "does not speak TLS. If a sidecar originates TLS", tries: 1},
-		"TLS 1.1":      {cfg: googlebookstest.Config{MaxTLSVersion: tls.VersionTLS11}, text: "no answer from", tries: 3},
 		"unknown CA":   {rootCAs: x509.NewCertPool(), text: "is not trusted", tries: 1},
 		"another name": {cfg: googlebookstest.Config{Leaf: otherName}, text: "is not trusted", tries: 1},
 	} {

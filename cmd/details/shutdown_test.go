@@ -136,16 +136,20 @@ func TestHungUpstreamCannotHoldShutdown(t *testing.T) {
 	assert.Empty(t, readToEnd(t, c))
 }
 
-// lateListener accepts no connection until may is closed. Until then they wait in
-// the kernel's queue, as they do when the program is busy.
+// lateListener accepts one connection. The others wait in the kernel's queue, as
+// they do when the program is busy, until may is closed.
 type lateListener struct {
 	net.Listener
 
-	may <-chan struct{}
+	accepted bool
+	may      <-chan struct{}
 }
 
-func (l lateListener) Accept() (net.Conn, error) {
-	<-l.may
+func (l *lateListener) Accept() (net.Conn, error) {
+	if l.accepted {
+		<-l.may
+	}
+	l.accepted = true
 	return l.Listener.Accept()
 }
 
@@ -153,24 +157,26 @@ func (l lateListener) Accept() (net.Conn, error) {
 // at the signal is still answered.
 func TestShutdownAnswersWhatIsQueued(t *testing.T) {
 	t.Parallel()
-	logger := slog.New(slog.DiscardHandler)
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	s := newServer(details.New(details.Config{}), logger)
+	s := newServer(details.New(details.Config{}), slog.New(slog.DiscardHandler))
+	s.moveTimeout = clientTimeout
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx, lateListener{listener, ctx.Done()}) }()
+	go func() { ended <- s.run(ctx, &lateListener{Listener: listener, may: ctx.Done()}) }()
 
 	clients := make([]net.Conn, 32)
 	for i := range clients {
 		clients[i] = dial(t, "http://"+listener.Addr().String())
 		write(t, clients[i], bookRequest)
 	}
+	assert.False(t, readResponse(t, bufio.NewReader(clients[0])).Close)
 	cancel()
-	for _, c := range clients {
+	for _, c := range clients[1:] {
 		assert.Equal(t, http.StatusOK, readResponse(t, bufio.NewReader(c)).StatusCode)
 		require.NoError(t, c.Close())
 	}
+	require.NoError(t, clients[0].Close())
 	assert.NoError(t, <-ended)
 }
 
