@@ -82,12 +82,12 @@ func TestCache(t *testing.T) {
 			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
 			{wait: testTTL - 1, volume: found, want: "volume", outcome: OutcomeHit, calls: 1},
 		},
-		"then it is served while it is refreshed": {
+		"after the TTL, it is served while it is refreshed": {
 			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
 			{wait: testTTL, volume: found, want: "volume", outcome: OutcomeStale, calls: 2},
 			{wait: testTTL - 1, volume: found, want: "volume", outcome: OutcomeHit, calls: 2},
 		},
-		"it outlives failures, which cost a call every five seconds": {
+		"it is served while calls fail, one every five seconds": {
 			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
 			{wait: testTTL, err: errGoogle, want: "volume", outcome: OutcomeStale, calls: 2},
 			{wait: failureTTL - 1, err: errGoogle, want: "volume", outcome: OutcomeStale, calls: 2},
@@ -95,11 +95,11 @@ func TestCache(t *testing.T) {
 			{wait: failureTTL, volume: found, want: "volume", outcome: OutcomeStale, calls: 4},
 			{volume: found, want: "volume", outcome: OutcomeHit, calls: 4},
 		},
-		"but not forever": {
+		"but not past its stale time": {
 			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
 			{wait: testTTL + testStale, err: errGoogle, want: "failure", outcome: OutcomeMiss, calls: 2},
 		},
-		"a volume that Google denies is dropped": {
+		"it is dropped once the source has not found it": {
 			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
 			{wait: testTTL, err: ErrNotFound, want: "volume", outcome: OutcomeStale, calls: 2},
 			{wait: 1, err: ErrNotFound, want: "not found", outcome: OutcomeHit, calls: 2},

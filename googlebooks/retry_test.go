@@ -73,7 +73,7 @@ func TestTries(t *testing.T) {
 	}{
 		"good at once":    {answers{good()}, "1:200:", ""},
 		"refused twice":   {answers{refused(), refused(), good()}, "1:0:noAnswer 2:0:noAnswer 3:200:", ""},
-		"refused":         {answers{refused(), refused(), refused()}, "1:0:noAnswer 2:0:noAnswer 3:0:noAnswer", "no answer from"},
+		"refused":         {answers{refused(), refused(), refused()}, "1:0:noAnswer 2:0:noAnswer 3:0:noAnswer", "no answer"},
 		"500 and 502":     {answers{status(500), status(502), good()}, "1:500:backendFailed 2:502:backendFailed 3:200:", ""},
 		"503 and 504":     {answers{status(503), status(504), good()}, "1:503:backendFailed 2:504:backendFailed 3:200:", ""},
 		"hangs once":      {answers{hangs, good()}, "1:0:timeout 2:200:", ""},

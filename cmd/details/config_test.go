@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -102,7 +103,7 @@ func TestInvalidConfig(t *testing.T) {
 		"GOOGLE_BOOKS_API_KEY=s3cret\r\nCookie:a":     `invalid key: it contains a space`,
 		"GOOGLE_BOOKS_COUNTRY=Denmark":                `invalid country "Denmark": want two letters`,
 		"GOOGLE_BOOKS_COUNTRY=&x":                     `invalid country "&x": want`,
-		"GOOGLE_BOOKS_HOST=http://localhost":          `invalid host "http://localhost": want host or host:port, without http://`,
+		"GOOGLE_BOOKS_HOST=http://localhost":          `invalid host "http://localhost": want host or host:port`,
 		"GOOGLE_BOOKS_CA_FILE=/no/such.pem":           `stat /no/such.pem: no such file`,
 		"GOOGLE_BOOKS_CA_FILE=" + write("text", 10):   `no PEM certificate in`,
 		"GOOGLE_BOOKS_CA_FILE=" + write("big", 2<<20): `"` + dir + `/big" is not a file of at most 1 MiB`,
@@ -146,8 +147,10 @@ func TestInvalidArguments(t *testing.T) {
 // want and contains no secret.
 func assertUsageError(t *testing.T, args []string, want string) {
 	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // with valid settings, the program would serve until then
 	var stdout, stderr bytes.Buffer
-	assert.Equal(t, exitUsage, run(t.Context(), args, &stdout, &stderr))
+	assert.Equal(t, exitUsage, run(ctx, args, &stdout, &stderr))
 	assert.Empty(t, stdout.String())
 	assert.True(t, strings.HasPrefix(stderr.String(), want), stderr.String())
 	assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), "one line")

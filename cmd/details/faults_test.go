@@ -49,7 +49,7 @@ func outcomeOf(fault googlebookstest.Fault) outcome {
 		want.text = "answered 200, but not with volumes"
 	case fault.Name == "504-envoy-timeout":
 		want.status, want.text = http.StatusGatewayTimeout, fault.Words
-	case fault.Reason != "" && fault.Name != "400-api-key-invalid": // its reason is made more specific
+	case fault.Reason != "" && fault.Name != "400-api-key-invalid": // the client reports a more specific reason
 		want.text = fmt.Sprintf("answered %d %s", fault.Status, fault.Reason)
 	default:
 		want.text = fmt.Sprintf("answered %d", fault.Status)
@@ -57,8 +57,8 @@ func outcomeOf(fault googlebookstest.Fault) outcome {
 	return want
 }
 
-// service is a server that gets books from a stand-in of its own. It has an API
-// key and logs every level.
+// service is a server with a stand-in of its own and an API key. Its log has
+// every level.
 type service struct {
 	*inProcess
 
@@ -73,6 +73,7 @@ func (s *service) Write(p []byte) (int, error) {
 	return s.log.Write(p)
 }
 
+// serveFrom starts a stand-in and a server that gets its books from it.
 func serveFrom(t *testing.T, cfg googlebookstest.Config, client googlebooks.Config, changes ...func(*server)) *service {
 	t.Helper()
 	s := &service{google: googlebookstest.NewServer(cfg)}

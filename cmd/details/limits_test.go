@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -65,29 +64,15 @@ func TestKeptConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestLargeRequests: a header of more than 64 KB is refused. Log lines stay short.
-func TestLargeRequests(t *testing.T) {
-	const head = "GET /details/0 HTTP/1.1\r\nHost: details\r\n"
-	p := start(t, map[string]string{"ENABLE_EXTERNAL_BOOK_SERVICE": "false"})
-	for name, tc := range map[string]struct {
-		request string
-		status  int
-	}{
-		"header of 100 KB": {head + "Cookie: " + strings.Repeat("a", 100<<10) + "\r\n\r\n", 431},
-		"header of 60 KB":  {head + "Cookie: " + strings.Repeat("a", 60<<10) + "\r\n\r\n", 200},
-		"id of 8 KB":       {strings.Replace(bookRequest, "0", strings.Repeat("1", 8<<10), 1), 400},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := dial(t, p.url)
-			_, _ = io.WriteString(c, tc.request) // the server may answer and close before all is sent
-			res := readResponse(t, bufio.NewReader(c))
-			assert.Equal(t, tc.status, res.StatusCode)
-			assert.Less(t, len(res.body), 1000)
-		})
-	}
-	assert.Zero(t, p.stop())
-	for _, line := range p.logs {
-		assert.Less(t, len(fmt.Sprint(line)), 2000)
+// TestLargeHeaders: a header of more than 64 KB is refused.
+func TestLargeHeaders(t *testing.T) {
+	t.Parallel()
+	s := serveWith(t, details.Config{})
+	for size, want := range map[int]int{60 << 10: http.StatusOK, 100 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+		c := dial(t, s.url)
+		request := strings.Replace(bookRequest, "details\r\n", "details\r\nCookie: "+strings.Repeat("a", size)+"\r\n", 1)
+		_, _ = io.WriteString(c, request) // the server may answer and close before all is sent
+		assert.Equal(t, want, readResponse(t, bufio.NewReader(c)).StatusCode)
 	}
 }
 

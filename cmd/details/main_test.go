@@ -126,9 +126,9 @@ func TestCache(t *testing.T) {
 		status     int
 		outcome    string
 	}{
-		"kept":        {"1h", "0s", http.StatusOK, "hit"},
-		"stale":       {"1ms", "1h", http.StatusOK, "stale"},
-		"not kept on": {"1ms", "0s", http.StatusBadGateway, "miss"},
+		"fresh":   {"1h", "0s", http.StatusOK, "hit"},
+		"stale":   {"1ms", "1h", http.StatusOK, "stale"},
+		"expired": {"1ms", "0s", http.StatusBadGateway, "miss"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("CACHE_TTL", tc.ttl)
