@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/require"
@@ -117,7 +118,7 @@ func responses(t *testing.T, answers ...httpmock.Responder) *googlebooks.Client 
 		mu.Unlock()
 		return next(r)
 	})
-	client, err := googlebooks.New(googlebooks.Config{Transport: transport})
+	client, err := googlebooks.New(googlebooks.Config{Transport: transport, Timeout: 9 * time.Second})
 	require.NoError(t, err)
 	return client
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/assert"
@@ -75,8 +76,7 @@ func TestLongBodies(t *testing.T) {
 		return strings.NewReader(comedy + strings.Repeat(" ", length-len(comedy)))
 	}
 	longest, tooLong := body(maxBody), body(2*maxBody)
-	answers := script(t, answerWith(longest), answerWith(tooLong))
-	c, _ := mockClient(t, Config{}, answers)
+	c, _ := mockClient(t, Config{Timeout: time.Minute}, script(t, answerWith(longest), answerWith(tooLong)))
 	_, err := c.Volume(t.Context(), "0486424618", nil)
 	require.NoError(t, err)
 

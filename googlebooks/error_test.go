@@ -13,7 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+	"testing/synctest"
 	"unicode"
 
 	"github.com/jarcoal/httpmock"
@@ -36,13 +36,16 @@ const (
 		"X509_verify_cert: certificate verification error at depth 0: unable to get local issuer certificate:TLS_error_end"
 )
 
-// errorOf returns the error of a lookup that gets this response.
-func errorOf(t *testing.T, key string, response httpmock.Responder) *Error {
+// errorOf returns the error of a lookup whose calls all get this response.
+func errorOf(t *testing.T, key string, response httpmock.Responder) (e *Error) {
 	t.Helper()
-	c, _ := mockClient(t, Config{APIKey: key, Timeout: 50 * time.Millisecond}, response)
-	_, err := c.Volume(t.Context(), "0486424618", nil)
-	e, ok := errors.AsType[*Error](err)
-	require.True(t, ok, "%v", err)
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := mockClient(t, Config{APIKey: key}, response)
+		_, err := c.Volume(t.Context(), "0486424618", nil)
+		var ok bool
+		e, ok = errors.AsType[*Error](err)
+		require.True(t, ok, "%v", err)
+	})
 	return e
 }
 
@@ -87,8 +90,8 @@ func TestErrorsOfTheAPI(t *testing.T) {
 	}
 }
 
-// TestErrorsOfOthers has responses that are not the API's: from Google's front
-// end, or from a proxy on the way.
+// TestErrorsOfOthers has responses that are not the API's: they come from
+// Google's front end or from a proxy on the way.
 func TestErrorsOfOthers(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -135,7 +138,7 @@ func TestNetworkErrors(t *testing.T) {
 			reason:  ReasonProxy,
 			message: "no way through the proxy to www.googleapis.com:443",
 		},
-		"deadline": {context.DeadlineExceeded, ReasonTimeout, "no whole answer from www.googleapis.com:443 within 50ms"},
+		"deadline": {context.DeadlineExceeded, ReasonTimeout, "no whole answer from www.googleapis.com:443 within 2.5s"},
 		"not TLS":  {tls.RecordHeaderError{Msg: "no TLS"}, ReasonNotTLS, "www.googleapis.com:443 does not speak TLS"},
 		"certificate": {
 			err:    &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
