@@ -176,11 +176,3 @@ func TestNoConnection(t *testing.T) {
 		})
 	}
 }
-
-// TestRetriesOverTheWire: the third try of a lookup may succeed.
-func TestRetriesOverTheWire(t *testing.T) {
-	t.Parallel()
-	s := serveFrom(t, googlebookstest.Config{}, googlebooks.Config{})
-	s.google.Script("reset", "503-backend-failed")
-	s.assertOutcome(t, outcome{http.StatusOK, "", http.StatusOK, 3})
-}
