@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,11 +17,12 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/bookinfo/cmd/internal/buildinfo"
 	"example.com/bookinfo/details"
 	"example.com/bookinfo/googlebooks"
 )
 
-// These tests set environment variables, so none of them is parallel.
+// Tests that set environment variables are not parallel.
 
 func TestReadConfig(t *testing.T) {
 	defaults := config{
@@ -86,6 +88,20 @@ func TestReadConfig(t *testing.T) {
 	}
 }
 
+// TestClientConfig: the settings of the client reach it.
+func TestClientConfig(t *testing.T) {
+	t.Parallel()
+	roots := x509.NewCertPool()
+	cfg := config{
+		PlainHTTP: true, APIKey: "k3y", Country: "DK", Host: "localhost", CAFile: caFile{roots}, Timeout: duration(time.Second),
+	}
+	want := googlebooks.Config{
+		PlainHTTP: true, APIKey: "k3y", Country: "DK", Host: "localhost", RootCAs: roots, Timeout: time.Second,
+		UserAgent: "bookinfo-details/" + buildinfo.Version(),
+	}
+	assert.Equal(t, want, cfg.client())
+}
+
 func TestInvalidConfig(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, size int) string {
@@ -118,7 +134,7 @@ func TestInvalidConfig(t *testing.T) {
 		"BOOK_ISBNS=0486424618":                       `invalid pair "0486424618": want id:ISBN,id:ISBN,…`,
 		"BOOK_ISBNS=1:0486424618,01:9780141439518":    `id 1 appears twice`,
 		"BOOK_ISBNS=1:0486424618,,":                   `invalid pair ""`,
-		"LOG_LEVEL=trace":                             `invalid log level "trace": want debug, info, warn or error`,
+		"LOG_LEVEL=info+1":                            `invalid log level "info+1": want debug, info, warn or error`,
 	} {
 		t.Run(env, func(t *testing.T) {
 			name, value, _ := strings.Cut(env, "=")
