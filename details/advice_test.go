@@ -10,136 +10,53 @@ import (
 
 func TestAdvice(t *testing.T) {
 	t.Parallel()
-	const connectError = "upstream connect error or disconnect/reset before headers. "
+	const (
+		quota   = "rateLimitExceeded"
+		notAPI  = googlebooks.ReasonNotAPI
+		connect = "upstream connect error or disconnect/reset before headers. reset reason: "
+	)
 	for name, tc := range map[string]struct {
-		err  googlebooks.Error
-		want string // part of the advice; "": none
+		status int
+		reason string
+		words  string
+		want   string // part of the advice; "": none
 	}{
-		"no key": {
-			err:  googlebooks.Error{StatusCode: 429, Reason: "rateLimitExceeded", NoKey: true, Words: "limit 'Queries per day'"},
-			want: "Set GOOGLE_BOOKS_API_KEY",
-		},
-		"quota per minute": {
-			err:  googlebooks.Error{StatusCode: 429, Reason: "rateLimitExceeded", Words: "limit 'Queries per minute per user'"},
-			want: "in a minute",
-		},
-		"quota per day": {
-			err:  googlebooks.Error{StatusCode: 429, Reason: "rateLimitExceeded", Words: "limit 'Queries per day'"},
-			want: "midnight Pacific",
-		},
-		"invalid key": {
-			err:  googlebooks.Error{StatusCode: 400, Reason: "API_KEY_INVALID"},
-			want: "Correct GOOGLE_BOOKS_API_KEY",
-		},
-		"API not enabled": {
-			err:  googlebooks.Error{StatusCode: 403, Reason: "accessNotConfigured"},
-			want: "Enable the Books API",
-		},
-		"no country": {
-			err:  googlebooks.Error{StatusCode: 403, Reason: "unknownLocation"},
-			want: "GOOGLE_BOOKS_COUNTRY",
-		},
-		"plain HTTP": {
-			err:  googlebooks.Error{StatusCode: 403, Reason: "sslRequired"},
-			want: "only where a sidecar originates TLS",
-		},
-		"Google's backend": {
-			err:  googlebooks.Error{StatusCode: 503, Reason: "backendFailed"},
-			want: "Try again",
-		},
-		"Google's own words are enough": {
-			err: googlebooks.Error{StatusCode: 400, Reason: "invalidParameter", Words: "Invalid value"},
-		},
-		"untrusted by the sidecar": {
-			err: googlebooks.Error{
-				StatusCode: 503,
-				Reason:     googlebooks.ReasonNotAPI,
-				Words:      connectError + "reset reason: remote connection failure, transport failure reason: TLS_error:|268435581:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED:TLS_error_end",
-			},
-			want: "caCertificates",
-		},
-		"any failure to connect, in Envoy 1.40": {
-			err:  googlebooks.Error{StatusCode: 503, Reason: googlebooks.ReasonNotAPI, Words: connectError + "reset reason: remote connection failure"},
-			want: "caCertificates",
-		},
-		"closed by the upstream": {
-			err:  googlebooks.Error{StatusCode: 503, Reason: googlebooks.ReasonNotAPI, Words: connectError + "reset reason: connection termination"},
-			want: "closed the connection",
-		},
-		"plain HTTP to a TLS port": {
-			err:  googlebooks.Error{StatusCode: 400, Reason: googlebooks.ReasonNotAPI, Words: "Client sent an HTTP request to an HTTPS server."},
-			want: "originates TLS",
-		},
-		"circuit breaker": {
-			err:  googlebooks.Error{StatusCode: 503, Reason: googlebooks.ReasonNotAPI, Words: connectError + "reset reason: overflow"},
-			want: "circuit breaker",
-		},
-		"no healthy upstream": {
-			err:  googlebooks.Error{StatusCode: 503, Reason: googlebooks.ReasonNotAPI, Words: "no healthy upstream"},
-			want: "no address",
-		},
-		"rate limit of the mesh": {
-			err:  googlebooks.Error{StatusCode: 429, Reason: googlebooks.ReasonNotAPI, Words: "local_rate_limited"},
-			want: "mesh's rate limit",
-		},
-		"timeout of the mesh": {
-			err:  googlebooks.Error{StatusCode: 504, Reason: googlebooks.ReasonTimeout, Words: "upstream request timeout"},
-			want: "GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts",
-		},
-		"authorization policy": {
-			err:  googlebooks.Error{StatusCode: 403, Reason: googlebooks.ReasonNotAPI, Words: "RBAC: access denied"},
-			want: "AuthorizationPolicy",
-		},
-		"egress policy": {
-			err:  googlebooks.Error{StatusCode: 403, Reason: googlebooks.ReasonNotAPI, Words: "egress policy: only GET /books/v1/volumes may leave"},
-			want: "egress policy",
-		},
-		"another 403": {
-			err:  googlebooks.Error{StatusCode: 403, Reason: googlebooks.ReasonNotAPI},
-			want: "policies of the mesh",
-		},
-		"another API": {
-			err:  googlebooks.Error{StatusCode: 404, Reason: googlebooks.ReasonNotAPI},
-			want: "GOOGLE_BOOKS_HOST",
-		},
-		"no answer": {
-			err:  googlebooks.Error{Reason: googlebooks.ReasonNoAnswer},
-			want: "ServiceEntry",
-		},
-		"an empty 502": {
-			err:  googlebooks.Error{StatusCode: 502, Reason: googlebooks.ReasonNoAnswer},
-			want: "ServiceEntry",
-		},
-		"DNS": {
-			err:  googlebooks.Error{Reason: googlebooks.ReasonDNS},
-			want: "name resolution",
-		},
-		"proxy": {
-			err:  googlebooks.Error{Reason: googlebooks.ReasonProxy},
-			want: "HTTPS_PROXY",
-		},
-		"certificate": {
-			err:  googlebooks.Error{Reason: googlebooks.ReasonCertificate},
-			want: "GOOGLE_BOOKS_CA_FILE",
-		},
-		"double TLS": {
-			err:  googlebooks.Error{Reason: googlebooks.ReasonNotTLS},
-			want: "DO_NOT_ENCRYPT=true",
-		},
-		"broken off": {
-			err:  googlebooks.Error{StatusCode: 200, Reason: googlebooks.ReasonTruncated},
-			want: "Try again",
-		},
-		"not volumes": {
-			err:  googlebooks.Error{StatusCode: 200, Reason: googlebooks.ReasonBadAnswer},
-			want: "GOOGLE_BOOKS_HOST",
-		},
+		"quota per minute": {429, quota, "limit 'Queries per minute per user'", "in a minute"},
+		"quota per day":    {429, quota, "limit 'Queries per day'", "midnight Pacific"},
+		"invalid key":      {400, "API_KEY_INVALID", "", "Correct GOOGLE_BOOKS_API_KEY"},
+		"API not enabled":  {403, "accessNotConfigured", "", "Enable the Books API"},
+		"no country":       {403, "unknownLocation", "", "GOOGLE_BOOKS_COUNTRY"},
+		"plain HTTP":       {403, "sslRequired", "", "only where a sidecar originates TLS"},
+		"Google's backend": {503, "backendFailed", "", "Try again"},
+		"words suffice":    {400, "invalidParameter", "Invalid value", ""},
+
+		"untrusted by the sidecar": {503, notAPI, connect + "TLS_error: CERTIFICATE_VERIFY_FAILED", "does not trust"},
+		"unknown connect error":    {503, notAPI, connect + "remote connection failure", "access log"},
+		"closed by the upstream":   {503, notAPI, connect + "connection termination", "closed the connection"},
+		"plain HTTP to a TLS port": {400, notAPI, "Client sent an HTTP request to an HTTPS server.", "originates TLS"},
+		"circuit breaker":          {503, notAPI, connect + "overflow", "circuit breaker"},
+		"no healthy upstream":      {503, notAPI, "no healthy upstream", "no address"},
+		"rate limit of the mesh":   {429, notAPI, "local_rate_limited", "mesh's rate limit"},
+		"authorization policy":     {403, notAPI, "RBAC: access denied", "AuthorizationPolicy"},
+		"egress policy":            {403, notAPI, "egress policy: only GET /books/v1/volumes may leave", "egress policy"},
+		"403 without words":        {403, notAPI, "", "policies of the mesh"},
+		"another API":              {404, notAPI, "", "GOOGLE_BOOKS_HOST"},
+
+		"timeout of the mesh": {504, googlebooks.ReasonTimeout, "upstream request timeout", "the mesh's timeouts"},
+		"no answer":           {0, googlebooks.ReasonNoAnswer, "", "ServiceEntry"},
+		"DNS":                 {0, googlebooks.ReasonDNS, "", "name resolution"},
+		"proxy":               {0, googlebooks.ReasonProxy, "", "HTTPS_PROXY"},
+		"certificate":         {0, googlebooks.ReasonCertificate, "", "GOOGLE_BOOKS_CA_FILE"},
+		"double TLS":          {0, googlebooks.ReasonNotTLS, "", "DO_NOT_ENCRYPT=true"},
+		"broken off":          {200, googlebooks.ReasonTruncated, "", "Try again"},
+		"not volumes":         {200, googlebooks.ReasonBadAnswer, "", "GOOGLE_BOOKS_HOST"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := advice(&tc.err)
+			got := advice(&googlebooks.Error{StatusCode: tc.status, Reason: tc.reason, Words: tc.words})
 			assert.Contains(t, got, tc.want)
 			assert.Equal(t, tc.want == "", got == "")
 		})
 	}
+	assert.Contains(t, advice(&googlebooks.Error{StatusCode: 429, Reason: quota, NoKey: true}), "Set GOOGLE_BOOKS_API_KEY")
 }

@@ -2,9 +2,8 @@ package details
 
 import (
 	"cmp"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -20,7 +19,6 @@ import (
 
 func TestRequestLine(t *testing.T) {
 	t.Parallel()
-	const w3c = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	for name, tc := range map[string]struct {
 		method string
 		target string
@@ -30,7 +28,10 @@ func TestRequestLine(t *testing.T) {
 	}{
 		"a book": {
 			target: "/details/0?x=1",
-			want:   map[string]any{"level": "INFO", "msg": "request", "method": "GET", "path": "/details/0", "status": 200.0, "bytes": float64(len(comedyBook))},
+			want: map[string]any{
+				"level": "INFO", "msg": "request", "method": "GET", "path": "/details/0",
+				"status": 200.0, "bytes": float64(len(comedyBook)),
+			},
 			absent: []string{"request_id", "trace_id", "error", "cache", "upstream_status"},
 		},
 		"HEAD has no body": {
@@ -38,56 +39,27 @@ func TestRequestLine(t *testing.T) {
 			target: "/details/0",
 			want:   map[string]any{"status": 200.0, "bytes": 0.0},
 		},
-		"health": {target: "/health", want: map[string]any{"level": "DEBUG", "path": "/health"}},
+		"health": {
+			target: "/health",
+			want:   map[string]any{"level": "DEBUG", "path": "/health"},
+		},
+		"ids": {
+			target: "/details/0",
+			header: http.Header{"X-Request-Id": {"r1"}, "X-B3-Traceid": {"463ac35c9f6413ad"}},
+			want:   map[string]any{"request_id": "r1", "trace_id": "463ac35c9f6413ad"},
+		},
 		"a bad id": {
 			target: "/details/x",
 			want:   map[string]any{"level": "WARN", "status": 400.0, "error": "please provide numeric product id"},
 		},
-		"request id": {
-			target: "/details/0",
-			header: http.Header{"X-Request-Id": {"r1"}},
-			want:   map[string]any{"request_id": "r1"},
+		"C1 controls": {
+			target: "/details/0%C2%9B2J%7F",
+			want:   map[string]any{"path": "/details/0\ufffd2J\ufffd"},
 		},
-		"B3": {
-			target: "/details/0",
-			header: http.Header{"X-B3-Traceid": {"463ac35c9f6413ad"}, "Traceparent": {w3c}},
-			want:   map[string]any{"trace_id": "463ac35c9f6413ad"},
-		},
-		"B3 in one": {
-			target: "/details/0",
-			header: http.Header{"B3": {"80f198ee56343ba8-e457b5a2e4d86bd1-1"}},
-			want:   map[string]any{"trace_id": "80f198ee56343ba8"},
-		},
-		"B3, no trace": {target: "/details/0", header: http.Header{"B3": {"0"}}, absent: []string{"trace_id"}},
-		"W3C": {
-			target: "/details/0",
-			header: http.Header{"Traceparent": {w3c}},
-			want:   map[string]any{"trace_id": "0af7651916cd43dd8448eb211c80319c"},
-		},
-		"W3C, nonsense": {
-			target: "/details/0",
-			header: http.Header{"Traceparent": {"nonsense"}},
-			absent: []string{"trace_id"},
-		},
-		"a forged line": {
-			target: "/details/0%0A%7B%22level%22%3A%22ERROR%22%7D%1b[31m",
-			want:   map[string]any{"path": "/details/0\n{\"level\":\"ERROR\"}\x1b[31m"},
-		},
-		"a forged id": {
-			target: "/details/0",
-			header: http.Header{"X-Request-Id": {"a\n{\"level\":\"ERROR\"}\u2028\x1b[31m"}},
-			want:   map[string]any{"request_id": "a\n{\"level\":\"ERROR\"}\u2028\x1b[31m"},
-		},
-		"C1 controls": {target: "/details/0%C2%9B2J%7F", want: map[string]any{"path": "/details/0\ufffd2J\ufffd"}},
-		"cut in a rune": {
+		"cut within a character": {
 			target: "/details/0",
 			header: http.Header{"X-Request-Id": {strings.Repeat("a", 255) + "äää"}},
 			want:   map[string]any{"request_id": strings.Repeat("a", 255) + "…"},
-		},
-		"endless header": {
-			target: "/details/0",
-			header: http.Header{"X-Request-Id": {strings.Repeat("a", 60_000)}},
-			want:   map[string]any{"request_id": strings.Repeat("a", 256) + "…"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -96,7 +68,6 @@ func TestRequestLine(t *testing.T) {
 			ask(t, h, cmp.Or(tc.method, http.MethodGet), tc.target, tc.header)
 			text := log.String()
 			require.Equal(t, 1, strings.Count(text, "\n"), "one line: %s", text)
-			assert.NotContains(t, text, "\x1b")
 			var line map[string]any
 			require.NoError(t, json.Unmarshal([]byte(text), &line))
 			for key, want := range tc.want {
@@ -110,15 +81,37 @@ func TestRequestLine(t *testing.T) {
 	}
 }
 
+func TestTraceID(t *testing.T) {
+	t.Parallel()
+	const w3c = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for name, tc := range map[string]struct {
+		header http.Header
+		want   string
+	}{
+		"none":              {http.Header{}, ""},
+		"B3":                {http.Header{"X-B3-Traceid": {"463ac35c9f6413ad"}, "Traceparent": {w3c}}, "463ac35c9f6413ad"},
+		"B3 in one header":  {http.Header{"B3": {"80f198ee56343ba8-e457b5a2e4d86bd1-1"}}, "80f198ee56343ba8"},
+		"B3 without an id":  {http.Header{"B3": {"0"}}, ""},
+		"W3C":               {http.Header{"Traceparent": {w3c}}, "0af7651916cd43dd8448eb211c80319c"},
+		"W3C without an id": {http.Header{"Traceparent": {"nonsense"}}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			assert.Equal(t, tc.want, traceID(tc.header))
+		})
+	}
+}
+
 func TestLogOfLookups(t *testing.T) {
 	t.Parallel()
 	unavailable := httpmock.NewStringResponder(http.StatusServiceUnavailable, "no healthy upstream")
+	limited := httpmock.NewStringResponder(http.StatusTooManyRequests, "local_rate_limited")
 	found := httpmock.NewStringResponder(http.StatusOK, comedyAnswer)
 	for name, tc := range map[string]struct {
 		google   []httpmock.Responder
 		ttl      time.Duration // 0: no cache
 		stale    time.Duration
-		requests int // of which the last one counts
+		requests int // the last one's line is checked
 		want     map[string]any
 		absent   []string
 	}{
@@ -142,24 +135,23 @@ func TestLogOfLookups(t *testing.T) {
 			absent:   []string{"upstream_status", "tries"},
 		},
 		"a failure": {
-			google:   []httpmock.Responder{httpmock.NewErrorResponder(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})},
+			google:   []httpmock.Responder{httpmock.NewErrorResponder(io.ErrUnexpectedEOF)},
 			requests: 1,
 			want: map[string]any{
-				"level": "ERROR", "status": 502.0, "upstream_status": 0.0, "tries": 1.0,
-				"cause": "tls: failed to verify certificate: x509: certificate signed by unknown authority",
+				"level": "ERROR", "status": 502.0, "upstream_status": 0.0, "tries": 3.0, "cause": "unexpected EOF",
 			},
 		},
 		"a remembered failure": {
-			google:   []httpmock.Responder{httpmock.NewStringResponder(http.StatusTooManyRequests, "local_rate_limited")},
+			google:   []httpmock.Responder{limited},
 			ttl:      time.Hour,
 			requests: 2,
 			want:     map[string]any{"level": "ERROR", "status": 502.0, "cache": "hit", "upstream_status": 429.0},
 		},
 		"a stale book": {
-			google:   []httpmock.Responder{found, httpmock.NewStringResponder(http.StatusTooManyRequests, "local_rate_limited")},
+			google:   []httpmock.Responder{found, limited},
 			ttl:      time.Nanosecond,
 			stale:    time.Hour,
-			requests: 3, // the second one starts a refresh, and the third knows how it ended
+			requests: 3, // the second one starts a refresh; the third one logs its failure
 			want:     map[string]any{"level": "WARN", "status": 200.0, "cache": "stale", "upstream_status": 429.0},
 		},
 	} {
@@ -186,20 +178,6 @@ func TestLogOfLookups(t *testing.T) {
 			})
 		})
 	}
-}
-
-// lastLine returns the last request line of a log.
-func lastLine(t *testing.T, log *lockedBuffer) map[string]any {
-	t.Helper()
-	var last map[string]any
-	for text := range strings.Lines(log.String()) {
-		var line map[string]any
-		require.NoError(t, json.Unmarshal([]byte(text), &line))
-		if line["msg"] == "request" {
-			last = line
-		}
-	}
-	return last
 }
 
 func TestLogOfCalls(t *testing.T) {

@@ -23,11 +23,14 @@ func TestMetrics(t *testing.T) {
 	google := responses(t,
 		httpmock.NewStringResponder(http.StatusServiceUnavailable, `{"error":{"errors":[{"reason":"backendFailed"}]}}`),
 		httpmock.NewStringResponder(http.StatusOK, comedyAnswer),
-		httpmock.NewStringResponder(http.StatusBadRequest, `{"error":{"errors":[{"reason":"made up by somebody"}]}}`),
+		httpmock.NewStringResponder(http.StatusBadRequest, `{"error":{"errors":[{"reason":"unknown to this package"}]}}`),
 	)
 	cache := googlebooks.NewCache(google, time.Minute, time.Minute)
-	h, _ := newService(Config{Metrics: metrics, Books: cache, ISBNs: map[int64]googlebooks.ISBN{0: "0486424618", 1: "9780141439518"}})
-	for _, request := range []string{"GET /details/0", "HEAD /details/0/", "GET /details/1", "GET /details/x", "GET /nowhere/1", "GET /nowhere/2", "FOO /", "GET /health"} {
+	isbns := map[int64]googlebooks.ISBN{0: "0486424618", 1: "9780141439518"}
+	h, _ := newService(Config{Metrics: metrics, Books: cache, ISBNs: isbns})
+	for _, request := range []string{
+		"GET /details/0", "HEAD /details/0/", "GET /details/1", "GET /details/x", "GET /nowhere/1", "GET /nowhere/2", "FOO /", "GET /health",
+	} {
 		method, target, _ := strings.Cut(request, " ")
 		ask(t, h, method, target, nil)
 	}
@@ -62,7 +65,7 @@ func TestMetrics(t *testing.T) {
 }
 
 // checkDocumented compares the table in docs/metrics.md with the registry, in
-// which every metric has a series by now.
+// which every metric has a series by then.
 func checkDocumented(t *testing.T, metrics *Metrics) {
 	t.Helper()
 	page, err := os.ReadFile("../docs/metrics.md")
@@ -86,8 +89,8 @@ func checkDocumented(t *testing.T, metrics *Metrics) {
 	assert.Equal(t, registered, documented)
 }
 
-// TestScrapersAreAllServed: a scrape is never refused, with 503 least of all.
-func TestScrapersAreAllServed(t *testing.T) {
+// TestConcurrentScrapes: none is refused with 503.
+func TestConcurrentScrapes(t *testing.T) {
 	t.Parallel()
 	h, _ := newService(Config{})
 	var all sync.WaitGroup

@@ -6,7 +6,6 @@ import "net/http"
 // that use it cannot be in it.
 const (
 	MaxTLSPerHost = maxTLSPerHost
-	IdleTimeout   = idleTimeout
 	MaxHeader     = maxHeader
 )
 

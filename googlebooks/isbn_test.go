@@ -20,14 +20,12 @@ func TestParseISBN(t *testing.T) {
 		"hyphens and spaces":    {in: " 0-486-42461 8 ", want: "0486424618"},
 		"check digit X":         {in: "072253955X", want: "072253955X"},
 		"check digit x":         {in: "072253955x", want: "072253955X"},
-		"empty":                 {in: "", err: "want ten digits, or thirteen"},
 		"nine digits":           {in: "048642461", err: "want ten digits, or thirteen"},
 		"another prefix":        {in: "9770486424614", err: "begin with 978 or 979"},
 		"wrong check digit":     {in: "0486424619", err: "the check digit is 9, want 8"},
 		"wrong check digit, 13": {in: "9780486424614", err: "the check digit is 4, want 3"},
-		"X where none may be":   {in: "04864X4618", err: "it contains 'X'"},
+		"X not at the end":      {in: "04864X4618", err: "it contains 'X'"},
 		"X in an ISBN-13":       {in: "978048642461X", err: "it contains 'X'"},
-		"letters":               {in: "INVALID_ISBN", err: "it contains '"},
 		"full-width digits":     {in: "０486424618", err: "it contains '"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -58,8 +56,6 @@ func TestISBNMatches(t *testing.T) {
 		"another book":         {"0486424618", "9781101477816", false},
 		"wrong check digit":    {"0486424618", "0486424610", false},
 		"979 has no ISBN-10":   {"9791090636071", "1090636079", false},
-		"not a number":         {"0486424618", "UOM:390153", false},
-		"empty":                {"0486424618", "", false},
 		"ten bytes, no digits": {"0486424618", "ÄÖÜßÄ", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +66,7 @@ func TestISBNMatches(t *testing.T) {
 }
 
 func FuzzParseISBN(f *testing.F) {
-	for _, s := range []string{"0486424618", "978-0-486-42461-3", "072253955x", "", "ÄÖÜßÄ", "9791090636071"} {
+	for _, s := range []string{"0486424618", "978-0-486-42461-3", "072253955x", "ÄÖÜßÄ"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

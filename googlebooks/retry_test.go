@@ -2,8 +2,6 @@ package googlebooks
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -22,7 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// script answers one call after the other; a call past its end fails the test.
+// script gives each call the next answer. A call after the last one fails the
+// test.
 func script(t *testing.T, answers ...httpmock.Responder) httpmock.Responder {
 	t.Helper()
 	var mu sync.Mutex
@@ -48,82 +47,42 @@ func status(code int) httpmock.Responder {
 	return httpmock.NewStringResponder(code, googleError("backendFailed", "message", ""))
 }
 
-// hangs answers when the call's time is over.
+// hangs returns when the call's context is done.
 func hangs(r *http.Request) (*http.Response, error) {
 	<-r.Context().Done()
 	return nil, r.Context().Err()
 }
 
-// brokenOff ends in the middle of the body.
-func brokenOff(*http.Request) (*http.Response, error) {
-	body := io.MultiReader(strings.NewReader(comedy[:100]), iotest.ErrReader(io.ErrUnexpectedEOF))
-	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(body)}, nil
+// answerWith answers 200 with this body.
+func answerWith(body io.Reader) httpmock.Responder {
+	return func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(body)}, nil
+	}
 }
 
 func TestTries(t *testing.T) {
 	t.Parallel()
-	untrusted := httpmock.NewErrorResponder(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}})
+	brokenOff := answerWith(io.MultiReader(strings.NewReader(comedy[:100]), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	noName := httpmock.NewErrorResponder(&net.DNSError{IsNotFound: true})
+	none := httpmock.NewStringResponder(http.StatusOK, `{"totalItems":0}`)
+	type answers []httpmock.Responder
 	for name, tc := range map[string]struct {
-		answers []httpmock.Responder
-		want    string // the tries, as number:status:backendFailed
+		answers answers
+		want    string // the tries, as number:status:reason
 		err     string // "": a volume
 	}{
-		"good at once": {[]httpmock.Responder{good()}, "1:200:", ""},
-		"refused once": {[]httpmock.Responder{refused(), good()}, "1:0:noAnswer 2:200:", ""},
-		"refused twice": {
-			answers: []httpmock.Responder{refused(), refused(), good()},
-			want:    "1:0:noAnswer 2:0:noAnswer 3:200:",
-		},
-		"refused three times": {
-			answers: []httpmock.Responder{refused(), refused(), refused()},
-			want:    "1:0:noAnswer 2:0:noAnswer 3:0:noAnswer",
-			err:     "no answer from",
-		},
-		"500, 502, then good": {
-			answers: []httpmock.Responder{status(500), status(502), good()},
-			want:    "1:500:backendFailed 2:502:backendFailed 3:200:",
-		},
-		"503, 504, then good": {
-			answers: []httpmock.Responder{status(503), status(504), good()},
-			want:    "1:503:backendFailed 2:504:backendFailed 3:200:",
-		},
-		"503, then refused": {
-			answers: []httpmock.Responder{status(503), refused(), status(503)},
-			want:    "1:503:backendFailed 2:0:noAnswer 3:503:backendFailed",
-			err:     "answered 503",
-		},
-		"hangs once":      {[]httpmock.Responder{hangs, good()}, "1:0:timeout 2:200:", ""},
-		"hangs twice":     {[]httpmock.Responder{hangs, hangs}, "1:0:timeout 2:0:timeout", "no whole answer"},
-		"429 is final":    {[]httpmock.Responder{status(429)}, "1:429:backendFailed", "answered 429"},
-		"400 is final":    {[]httpmock.Responder{status(400)}, "1:400:backendFailed", "answered 400"},
-		"403 is final":    {[]httpmock.Responder{status(403)}, "1:403:backendFailed", "answered 403"},
-		"501 is final":    {[]httpmock.Responder{status(501)}, "1:501:backendFailed", "answered 501"},
-		"broken off once": {[]httpmock.Responder{brokenOff, good()}, "1:200:truncated 2:200:", ""},
-		"no name once": {
-			answers: []httpmock.Responder{httpmock.NewErrorResponder(&net.DNSError{IsNotFound: true}), good()},
-			want:    "1:0:dns 2:200:",
-		},
-		"a bad answer is final": {
-			answers: []httpmock.Responder{httpmock.NewStringResponder(200, "x")},
-			want:    "1:200:badAnswer",
-			err:     "not with volumes",
-		},
-		"not found is final": {
-			answers: []httpmock.Responder{httpmock.NewStringResponder(200, `{"totalItems":0}`)},
-			want:    "1:200:",
-			err:     "has no volume",
-		},
-		"a certificate is final": {[]httpmock.Responder{untrusted}, "1:0:certificate", "is not trusted"},
-		"no TLS is final": {
-			answers: []httpmock.Responder{httpmock.NewErrorResponder(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"})},
-			want:    "1:0:notTLS",
-			err:     "does not speak TLS",
-		},
-		"429 after 503 is final": {
-			answers: []httpmock.Responder{status(503), status(429)},
-			want:    "1:503:backendFailed 2:429:backendFailed",
-			err:     "answered 429",
-		},
+		"good at once":    {answers{good()}, "1:200:", ""},
+		"refused twice":   {answers{refused(), refused(), good()}, "1:0:noAnswer 2:0:noAnswer 3:200:", ""},
+		"refused":         {answers{refused(), refused(), refused()}, "1:0:noAnswer 2:0:noAnswer 3:0:noAnswer", "no answer"},
+		"500 and 502":     {answers{status(500), status(502), good()}, "1:500:backendFailed 2:502:backendFailed 3:200:", ""},
+		"503 and 504":     {answers{status(503), status(504), good()}, "1:503:backendFailed 2:504:backendFailed 3:200:", ""},
+		"hangs once":      {answers{hangs, good()}, "1:0:timeout 2:200:", ""},
+		"hangs":           {answers{hangs, hangs}, "1:0:timeout 2:0:timeout", "no whole answer"},
+		"broken off once": {answers{brokenOff, good()}, "1:200:truncated 2:200:", ""},
+		"no name once":    {answers{noName, good()}, "1:0:dns 2:200:", ""},
+		"501":             {answers{status(501)}, "1:501:backendFailed", "answered 501"},
+		"not found":       {answers{none}, "1:200:", ErrNotFound.Error()},
+		"503, then a 429": {answers{status(503), status(429)}, "1:503:backendFailed 2:429:backendFailed", "answered 429"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -147,26 +106,25 @@ func TestTries(t *testing.T) {
 	}
 }
 
-// roundTrip is a transport that calls in the caller's goroutine; httpmock's
-// has one of its own for each call.
+// roundTrip is a transport that runs in the caller's goroutine. httpmock starts
+// one per call.
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// TestTriesInTime has failures take all sorts of times: whatever they take, the
-// look-up ends within its budget, the first try within 48 % of it, and no try
-// begins in the last 12 %.
+// TestTriesInTime: however long its tries take, a lookup ends within its
+// timeout, the first try within 48 % of it, and no try begins in the last 12 %.
 func TestTriesInTime(t *testing.T) {
 	t.Parallel()
-	for _, budget := range []time.Duration{DefaultTimeout, 500 * time.Millisecond, 10 * time.Second} {
+	for _, timeout := range []time.Duration{DefaultTimeout, 500 * time.Millisecond, 10 * time.Second} {
 		for percent := 0; percent <= 120; percent += 5 {
-			share := func(percent int) time.Duration { return time.Duration(percent) * budget / 100 }
-			t.Run(budget.String()+" with tries of "+strconv.Itoa(percent)+" %", func(t *testing.T) {
+			share := func(percent int) time.Duration { return time.Duration(percent) * timeout / 100 }
+			t.Run(timeout.String()+", tries of "+strconv.Itoa(percent)+" %", func(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) {
 					start := time.Now()
 					var begun, ended []time.Duration
-					c, err := New(Config{Timeout: budget, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+					c, err := New(Config{Timeout: timeout, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 						begun = append(begun, time.Since(start))
 						defer func() { ended = append(ended, time.Since(start)) }()
 						select {
@@ -179,7 +137,7 @@ func TestTriesInTime(t *testing.T) {
 					require.NoError(t, err)
 					_, err = c.Volume(t.Context(), "0486424618", nil)
 					require.Error(t, err)
-					assert.LessOrEqual(t, time.Since(start), budget)
+					assert.LessOrEqual(t, time.Since(start), timeout)
 					assert.LessOrEqual(t, ended[0], share(48))
 					assert.LessOrEqual(t, len(begun), maxTries)
 					for i, at := range begun {
@@ -197,7 +155,7 @@ func TestTriesInTime(t *testing.T) {
 	}
 }
 
-// TestBackoff: the waits before a second and a third try are spread over up to
+// TestBackoff: the waits before the second and the third try are random, up to
 // 4 and 8 % of the timeout.
 func TestBackoff(t *testing.T) {
 	t.Parallel()
@@ -220,7 +178,7 @@ func TestBackoff(t *testing.T) {
 		}
 		for i, most := range []time.Duration{40 * time.Millisecond, 80 * time.Millisecond} {
 			assert.LessOrEqual(t, longest[i], most)
-			assert.Greater(t, longest[i], most/2, "of a hundred waits one is longer than half")
+			assert.Greater(t, longest[i], most/2, "at least one of a hundred waits is longer than half")
 		}
 	})
 }
@@ -254,7 +212,7 @@ func TestCallerGoesAway(t *testing.T) {
 	}
 }
 
-func TestCallersDeadlineIsATimeout(t *testing.T) {
+func TestDeadlineOfTheCaller(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := mockClient(t, Config{}, hangs)
@@ -263,4 +221,15 @@ func TestCallersDeadlineIsATimeout(t *testing.T) {
 		_, err := c.Volume(ctx, "0486424618", nil)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
+}
+
+// TestPingsScale: pings find a dead connection within the first try, for any
+// timeout of a lookup.
+func TestPingsScale(t *testing.T) {
+	t.Parallel()
+	for _, timeout := range []time.Duration{500 * time.Millisecond, time.Second, DefaultTimeout, 9 * time.Second} {
+		transport := newTransport(nil, timeout, false)
+		found := transport.HTTP2.SendPingTimeout + transport.HTTP2.PingTimeout
+		assert.Less(t, found, share(firstTryShare, timeout), timeout)
+	}
 }

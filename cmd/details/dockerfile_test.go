@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDockerfile checks what Bookinfo's build arguments do. It builds no image:
-// a shell, whose syntax is the same, expands the variables of the last stage,
-// which is the one that Istio's docker-bake.hcl builds.
+// TestDockerfile checks the effect of Bookinfo's build arguments, without
+// building an image: a shell, whose syntax is the same, expands the variables of
+// the last stage. Istio's docker-bake.hcl builds that stage.
 func TestDockerfile(t *testing.T) {
 	dockerfile, err := os.ReadFile("../../Dockerfile")
 	require.NoError(t, err)
@@ -35,25 +35,11 @@ func TestDockerfile(t *testing.T) {
 		args     []string
 		external bool
 	}{
-		"no arguments": {
-			external: true,
-		},
-		"examples-bookinfo-details-v1": {
-			args:     []string{"service_version=v1"},
-			external: false,
-		},
-		"examples-bookinfo-details-v2": {
-			args:     []string{"service_version=v2", "enable_external_book_service=true"},
-			external: true,
-		},
-		"v2 without the book service": {
-			args:     []string{"service_version=v2"},
-			external: false,
-		},
-		"the book service alone": {
-			args:     []string{"enable_external_book_service=false"},
-			external: false,
-		},
+		"no arguments":                 {nil, true},
+		"examples-bookinfo-details-v1": {[]string{"service_version=v1"}, false},
+		"examples-bookinfo-details-v2": {[]string{"service_version=v2", "enable_external_book_service=true"}, true},
+		"v2 without the book service":  {[]string{"service_version=v2"}, false},
+		"the book service alone":       {[]string{"enable_external_book_service=false"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			shell := exec.CommandContext(t.Context(), "/bin/sh", "-c", script.String())

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,15 +32,14 @@ const comedy = `{"id":0,"author":"William Shakespeare","year":"2002-09-19","type
 
 const bookRequest = "GET /details/0 HTTP/1.1\r\nHost: details\r\n\r\n"
 
-// clientTimeout is much more than anything here takes, so that a busy machine
-// fails no test, and a fraction of the limits that a test must not wait for.
+// clientTimeout is longer than any step of a test takes on a busy machine.
 const clientTimeout = 10 * time.Second
 
-// asProgram makes the test binary run the program, race detector included, for
-// what only a process has: signals, and an environment that is read once.
+// asProgram is a variable that makes the test binary run the program, for tests
+// that need a process: of signals, and of variables that are read only once.
 const asProgram = "TEST_AS_DETAILS"
 
-// TestMain fails the package if a goroutine outlives its tests.
+// TestMain runs the program or the tests. It fails if a goroutine outlives them.
 func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		main()
@@ -47,12 +47,47 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// program is the whole program, running in the test's process.
+// output is the log of a program.
+type output struct {
+	url    string           // of the service
+	stderr []string         // the first line; all lines once read is closed
+	logs   []map[string]any // the same lines, decoded
+	read   chan struct{}
+}
+
+// readOutput returns after the first line of a log and reads the rest in the
+// background.
+func readOutput(tb testing.TB, stderr io.Reader) *output {
+	tb.Helper()
+	o := &output{read: make(chan struct{})}
+	lines := bufio.NewScanner(stderr)
+	next := func() bool {
+		if !lines.Scan() {
+			return false
+		}
+		var line map[string]any
+		assert.NoError(tb, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
+		o.logs = append(o.logs, line)
+		o.stderr = append(o.stderr, lines.Text())
+		return true
+	}
+	require.True(tb, next())
+	_, port, err := net.SplitHostPort(o.logs[0]["address"].(string))
+	require.NoError(tb, err)
+	o.url = "http://localhost:" + port
+	go func() {
+		defer close(o.read)
+		for next() {
+		}
+	}()
+	return o
+}
+
+// program is the whole program in the test's process.
 type program struct {
-	url    string
-	logs   []map[string]any // the first line; all lines after stop
-	stderr []string         // the same lines as they were written
-	stop   func() int       // ends it as a signal does and returns the exit status
+	*output
+
+	stop func() int // ends it as a signal does and returns the exit status
 }
 
 // start runs the program on a free port, with these variables added to the
@@ -63,69 +98,40 @@ func start(tb testing.TB, env map[string]string) *program {
 		tb.Setenv(name, value)
 	}
 	ctx, cancel := context.WithCancel(tb.Context())
+	tb.Cleanup(cancel)
 	status := make(chan int, 1)
 	out, in := io.Pipe()
 	go func() {
 		status <- run(ctx, []string{"0"}, io.Discard, in)
 		_ = in.Close()
 	}()
-
-	p := new(program)
-	lines := bufio.NewScanner(out)
-	next := func() bool {
-		if !lines.Scan() {
-			return false
-		}
-		var line map[string]any
-		assert.NoError(tb, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
-		p.logs = append(p.logs, line)
-		p.stderr = append(p.stderr, lines.Text())
-		return true
-	}
-	require.True(tb, next())
-	_, port, err := net.SplitHostPort(p.logs[0]["address"].(string))
-	require.NoError(tb, err)
-	p.url = "http://localhost:" + port
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		for next() {
-		}
-	}()
+	p := &program{output: readOutput(tb, out)}
 	p.stop = func() int {
-		http.DefaultClient.CloseIdleConnections() // the program waits for clients to go elsewhere
+		http.DefaultClient.CloseIdleConnections() // the program waits for them
 		cancel()
-		<-read
+		<-p.read
 		return <-status
 	}
-	tb.Cleanup(cancel)
 	return p
 }
 
 // requestLines returns the log lines of requests; call it after stop.
 func (p *program) requestLines() []map[string]any {
-	var lines []map[string]any
-	for _, line := range p.logs {
-		if line["msg"] == "request" {
-			lines = append(lines, line)
-		}
-	}
-	return lines
+	return slices.DeleteFunc(slices.Clone(p.logs), func(line map[string]any) bool { return line["msg"] != "request" })
 }
 
-// process is the program as a process of its own.
+// process is the program in a process of its own.
 type process struct {
-	url    string
-	cmd    *exec.Cmd
-	stderr []string // all lines, after wait
-	read   chan struct{}
+	*output
+
+	cmd *exec.Cmd
 }
 
 // spawn starts the program as a process, with these variables added to the
 // environment.
 func spawn(t *testing.T, env map[string]string) *process {
 	t.Helper()
-	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "0"), read: make(chan struct{})}
+	p := &process{cmd: exec.CommandContext(t.Context(), os.Args[0], "0")}
 	p.cmd.Env = append(os.Environ(), asProgram+"=1")
 	for name, value := range env {
 		p.cmd.Env = append(p.cmd.Env, name+"="+value)
@@ -133,20 +139,7 @@ func spawn(t *testing.T, env map[string]string) *process {
 	stderr, err := p.cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())
-	lines := bufio.NewScanner(stderr)
-	require.True(t, lines.Scan())
-	p.stderr = append(p.stderr, lines.Text())
-	var line struct{ Address string }
-	require.NoError(t, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
-	_, port, err := net.SplitHostPort(line.Address)
-	require.NoError(t, err)
-	p.url = "http://localhost:" + port
-	go func() {
-		defer close(p.read)
-		for lines.Scan() {
-			p.stderr = append(p.stderr, lines.Text())
-		}
-	}()
+	p.output = readOutput(t, stderr)
 	return p
 }
 
@@ -163,21 +156,23 @@ func (p *process) wait() string {
 	return p.cmd.ProcessState.String()
 }
 
-// inProcess is a server as the program has it, with other limits.
+// inProcess is the program's server in the test's process.
 type inProcess struct {
 	url string
 	end context.CancelFunc
 	err <-chan error // of server.run, once
 }
 
-// serveWith serves books, after change has set the limits.
-func serveWith(t *testing.T, cfg details.Config, change func(s *server)) *inProcess {
+// serveWith runs a server whose limits each change may set.
+func serveWith(t *testing.T, cfg details.Config, changes ...func(s *server)) *inProcess {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s := newServer(details.New(cfg), slog.New(slog.DiscardHandler))
 	s.moveTimeout = 50 * time.Millisecond
-	change(s)
+	for _, change := range changes {
+		change(s)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx, listener) }()
@@ -185,16 +180,24 @@ func serveWith(t *testing.T, cfg details.Config, change func(s *server)) *inProc
 	return &inProcess{url: "http://" + listener.Addr().String(), end: cancel, err: ended}
 }
 
-// standIn starts the stand-in for Google and returns the environments that lead
-// to it.
-func standIn(tb testing.TB, cfg googlebookstest.Config) (google *googlebookstest.Server, https, plain map[string]string) {
+// standIn starts the stand-in for Google and returns the environments of a
+// program that calls it. With their timeout, no call needs a second try, even on
+// a busy machine.
+func standIn(tb testing.TB, cfg googlebookstest.Config) (_ *googlebookstest.Server, https, plain map[string]string) {
 	tb.Helper()
-	google = googlebookstest.NewServer(cfg)
+	google := googlebookstest.NewServer(cfg)
 	tb.Cleanup(google.Close)
 	ca := filepath.Join(tb.TempDir(), "ca.pem")
 	require.NoError(tb, os.WriteFile(ca, google.CAPEM, 0o600))
-	return google, map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPSAddr, "GOOGLE_BOOKS_CA_FILE": ca},
-		map[string]string{"GOOGLE_BOOKS_HOST": google.HTTPAddr, "DO_NOT_ENCRYPT": "true"}
+	return google, map[string]string{
+		"GOOGLE_BOOKS_HOST": google.HTTPSAddr, "GOOGLE_BOOKS_CA_FILE": ca, "GOOGLE_BOOKS_TIMEOUT": "9s",
+	}, plainEnv(google.HTTPAddr)
+}
+
+// plainEnv returns the environment of a program that calls this address over
+// plain HTTP.
+func plainEnv(addr string) map[string]string {
+	return map[string]string{"GOOGLE_BOOKS_HOST": addr, "DO_NOT_ENCRYPT": "true", "GOOGLE_BOOKS_TIMEOUT": "9s"}
 }
 
 // hangingUpstream is an upstream that never answers.
@@ -209,7 +212,7 @@ func newHangingUpstream(t *testing.T) *hangingUpstream {
 	signal := func(c chan struct{}) {
 		select {
 		case c <- struct{}{}:
-		default: // a later try: nobody waits to hear of it
+		default: // a later try
 		}
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -268,20 +271,14 @@ func write(t *testing.T, c net.Conn, text string) {
 	require.NoError(t, err)
 }
 
-// response is a response whose body is read.
-type response struct {
-	*http.Response
-
-	body string
-}
-
-func readResponse(t *testing.T, r *bufio.Reader) response {
+// readResponse reads a whole response and discards its body.
+func readResponse(t *testing.T, r *bufio.Reader) *http.Response {
 	t.Helper()
 	res, err := http.ReadResponse(r, nil)
 	require.NoError(t, err)
-	body, err := io.ReadAll(res.Body)
+	_, err = io.Copy(io.Discard, res.Body)
 	require.NoError(t, err)
-	return response{res, string(body)}
+	return res
 }
 
 // readToEnd reads until the server closes the connection.
