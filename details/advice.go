@@ -60,7 +60,7 @@ func advice(e *googlebooks.Error) string {
 	case e.Reason == googlebooks.ReasonProxy:
 		return "Check the proxy that HTTPS_PROXY or HTTP_PROXY names"
 	case e.Reason == googlebooks.ReasonCertificate:
-		return "If its CA is yours, name it in GOOGLE_BOOKS_CA_FILE"
+		return "If you trust its CA, set GOOGLE_BOOKS_CA_FILE"
 	case e.Reason == googlebooks.ReasonNotTLS:
 		return "If a sidecar originates TLS, set DO_NOT_ENCRYPT=true or delete its DestinationRule"
 	case e.Reason == googlebooks.ReasonNoAnswer:

@@ -70,7 +70,8 @@ func (s *service) logRequest(r *http.Request, level slog.Level, line requestLine
 }
 
 // errorAttrs returns the error message that the caller gets, and the cause: the
-// error of the network or the decoder, which the caller does not get.
+// error of the network or the decoder, which the caller does not get. Of a panic,
+// the caller gets neither the message nor the stack.
 func errorAttrs(err error) []slog.Attr {
 	message := err.Error()
 	if e, ok := errors.AsType[*googlebooks.Error](err); ok {

@@ -157,7 +157,7 @@ func (s *service) details(r *http.Request, info *requestInfo) (any, error) {
 // The errors of the service itself.
 var (
 	errID         = errors.New("please provide numeric product id") // the words of details.rb
-	errUnknownID  = errors.New("no book has this product id; BOOK_ISBNS lists those that have one")
+	errUnknownID  = errors.New("unknown product id; BOOK_ISBNS lists the known ones")
 	errNoRoute    = errors.New("no such path; try /details/{id}, /health or /metrics")
 	errMethod     = errors.New("only GET and HEAD are allowed")
 	errCallerGone = errors.New("the caller went away before the answer")

@@ -40,11 +40,18 @@ type Cache struct {
 
 // entry is the state of one ISBN, guarded by Cache.mu.
 type entry struct {
-	volume *Volume       // the last one found; nil: none
-	expiry time.Time     // when the volume is no longer served
-	err    error         // of the last call; nil: it found the volume
-	fresh  time.Time     // no new call until then
-	done   chan struct{} // closed when the call in flight ends; nil: there is none
+	volume *Volume   // the last one found; nil: none
+	expiry time.Time // when the volume is no longer served
+	err    error     // of the last call; nil: it found the volume
+	fresh  time.Time // no new call until then
+	call   *call     // in flight; nil: there is none
+}
+
+// call is a call of the Source that lookups share.
+type call struct {
+	done   chan struct{} // closed when volume and err are set
+	volume *Volume
+	err    error
 }
 
 // NewCache returns a cache that serves a volume for ttl, and for up to stale
@@ -63,16 +70,16 @@ func (c *Cache) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Vol
 	outcome := OutcomeHit
 	if !now.Before(e.fresh) {
 		outcome = OutcomeShared
-		if e.done == nil {
+		if e.call == nil {
 			outcome = OutcomeMiss
-			e.done = make(chan struct{})
-			go c.call(context.WithoutCancel(ctx), isbn, header, e)
+			e.call = &call{done: make(chan struct{})}
+			go c.run(context.WithoutCancel(ctx), isbn, header, e, e.call)
 		}
 	}
-	if e.volume != nil && !now.Before(e.expiry) {
-		e.volume = nil
+	v, err, shared := e.volume, e.err, e.call
+	if !now.Before(e.expiry) {
+		v = nil
 	}
-	v, err, done := e.volume, e.err, e.done
 	c.mu.Unlock()
 
 	if v != nil && (err != nil || outcome != OutcomeHit) {
@@ -81,13 +88,11 @@ func (c *Cache) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Vol
 	}
 	if outcome != OutcomeHit {
 		select {
-		case <-done:
+		case <-shared.done:
+			v, err = shared.volume, shared.err
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		c.mu.Lock()
-		v, err = e.volume, e.err
-		c.mu.Unlock()
 	}
 	traceLookup(ctx, outcome, err)
 	return v, err
@@ -111,8 +116,11 @@ func (c *Cache) entry(isbn ISBN) *entry {
 	return e
 }
 
-// call looks up the ISBN in the source and keeps the answer in e.
-func (c *Cache) call(ctx context.Context, isbn ISBN, header http.Header, e *entry) {
+// run looks up the ISBN in the source and keeps the answer in e. The header is
+// the first caller's, but for the user agent: others get the answer too.
+func (c *Cache) run(ctx context.Context, isbn ISBN, header http.Header, e *entry, call *call) {
+	header = header.Clone()
+	header.Del("User-Agent")
 	v, err := c.lookUp(ctx, isbn, header)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,9 +133,9 @@ func (c *Cache) call(ctx context.Context, isbn ISBN, header http.Header, e *entr
 	default:
 		e.fresh = now.Add(min(c.ttl, failureTTL))
 	}
-	e.err = err
-	close(e.done)
-	e.done = nil
+	e.err, e.call = err, nil
+	call.volume, call.err = v, err
+	close(call.done)
 }
 
 // lookUp calls the source. Like net/http, it confines a panic to the lookup

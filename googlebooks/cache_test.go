@@ -26,6 +26,7 @@ var errGoogle = &Error{StatusCode: 503, Message: "a failure at Google"}
 type fakeSource struct {
 	mu     sync.Mutex
 	calls  int
+	header http.Header // of the last call
 	takes  time.Duration
 	volume *Volume
 	err    error
@@ -37,9 +38,10 @@ func (s *fakeSource) answer(takes time.Duration, v *Volume, err error) {
 	s.takes, s.volume, s.err = takes, v, err
 }
 
-func (s *fakeSource) Volume(ctx context.Context, _ ISBN, _ http.Header) (*Volume, error) {
+func (s *fakeSource) Volume(ctx context.Context, _ ISBN, header http.Header) (*Volume, error) {
 	s.mu.Lock()
 	s.calls++
+	s.header = header
 	takes, v, err := s.takes, s.volume, s.err
 	s.mu.Unlock()
 	select {
@@ -221,6 +223,36 @@ func TestCacheSharesACall(t *testing.T) {
 		assert.Equal(t, 1, tries)
 		assert.Equal(t, map[Outcome]int{OutcomeShared: 5}, outcomes)
 	})
+}
+
+// TestCacheCallsForAll: what is kept for all does not depend on the user agent of
+// one.
+func TestCacheCallsForAll(t *testing.T) {
+	t.Parallel()
+	s := &fakeSource{volume: comedyVolume()}
+	header := http.Header{"User-Agent": {"odd"}, "Traceparent": {"x"}}
+	_, err := NewCache(s, testTTL, testStale).Volume(t.Context(), "0486424618", header)
+	require.NoError(t, err)
+	assert.Equal(t, http.Header{"Traceparent": {"x"}}, s.header)
+	assert.Len(t, header, 2, "the caller's header is its own")
+}
+
+// TestCacheOfNoTime: a volume that is too old at once is still the answer of the
+// lookups that waited for it.
+func TestCacheOfNoTime(t *testing.T) {
+	t.Parallel()
+	c := NewCache(&fakeSource{volume: comedyVolume()}, 1, 0)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 200 {
+				v, err := c.Volume(t.Context(), "0486424618", nil)
+				assert.NoError(t, err)
+				assert.NotNil(t, v)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestCacheIsBounded(t *testing.T) {

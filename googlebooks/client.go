@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // DefaultHost is the host of the API.
@@ -94,7 +95,7 @@ func New(cfg Config) (*Client, error) {
 
 func validHost(host string) bool {
 	u, err := url.Parse("http://" + host)
-	if err != nil || u.Host != host || u.Hostname() == "" {
+	if err != nil || u.Host != host || u.Hostname() == "" || !utf8.ValidString(host) {
 		return false
 	}
 	if u.Port() == "" {

@@ -52,7 +52,7 @@ type Error struct {
 	StatusCode int    // HTTP status of the response; 0: there was none
 	Reason     string // the API's reason, such as rateLimitExceeded, or a Reason constant; may be empty
 	Words      string // what the API or a proxy said, at most 256 bytes; may be empty
-	NoKey      bool   // the API refused a call without an API key
+	NoKey      bool   // an error of the API, for a call without an API key
 	Message    string // what happened, on one line, Words included
 	Err        error  // the error of the network or the decoder, for a log; may be nil
 }
@@ -79,14 +79,14 @@ func (c *Client) errNoResponse(err error) *Error {
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
 	netErr, isNet := errors.AsType[*net.OpError](err)
 	switch {
-	case timedOut(err):
-		e.Reason, e.Message = ReasonTimeout, fmt.Sprintf("no whole answer from %s within %s", c.upstream, c.timeout)
 	case errors.Is(err, context.Canceled):
 		e.Reason, e.Message = ReasonCanceled, "the caller went away"
 	case isNet && netErr.Op == opProxy:
-		e.Reason, e.Message = ReasonProxy, "no way through the proxy to "+c.upstream
+		e.Reason, e.Message = ReasonProxy, "the proxy did not connect to "+c.upstream
 	case noName:
 		e.Reason, e.Message = ReasonDNS, c.base.Hostname()+" does not resolve"
+	case timedOut(err):
+		e.Reason, e.Message = ReasonTimeout, fmt.Sprintf("no complete answer from %s within %s", c.upstream, c.timeout)
 	case untrusted:
 		e.Reason, e.Words = ReasonCertificate, c.printable(err.Error())
 		e.Message = fmt.Sprintf("the certificate of %s is not trusted: %s", c.upstream, e.Words)
@@ -101,7 +101,7 @@ func (c *Client) errNoResponse(err error) *Error {
 func (c *Client) errBody(err error) *Error {
 	e := c.errNoResponse(err)
 	if e.Reason != ReasonTimeout && e.Reason != ReasonCanceled {
-		e.Reason, e.Message = ReasonTruncated, "the answer of "+c.upstream+" broke off"
+		e.Reason, e.Message = ReasonTruncated, "the answer of "+c.upstream+" was cut off"
 	}
 	e.StatusCode = http.StatusOK
 	return e
@@ -113,7 +113,7 @@ func (c *Client) errBadAnswer(err error) *Error {
 	return &Error{
 		StatusCode: http.StatusOK,
 		Reason:     ReasonBadAnswer,
-		Message:    c.upstream + " answered 200, but not with volumes that can be read",
+		Message:    c.upstream + " answered 200, but not with a valid list of volumes",
 		Err:        c.redactError(err),
 	}
 }
@@ -202,29 +202,34 @@ func timedOut(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || ok && t.Timeout()
 }
 
-// keyPattern matches the API key in a text. A short key, such as a dummy "x",
-// is matched only as a whole word: elsewhere it is just a letter.
-func keyPattern(key string) *regexp.Regexp {
-	pattern := regexp.QuoteMeta(key)
-	if len(key) < 8 {
-		pattern = `\b` + pattern + `\b`
+// Redact replaces the API key in a text from outside. It replaces a short key,
+// such as a dummy "x", only where it is a whole word: anywhere else it is just a
+// letter. Without a key the text is returned as it is.
+func Redact(text, apiKey string) string {
+	if apiKey == "" {
+		return text
 	}
-	return regexp.MustCompile(pattern)
+	pattern := regexp.QuoteMeta(apiKey)
+	if len(apiKey) < 8 {
+		pattern = wordBoundary(apiKey[0]) + pattern + wordBoundary(apiKey[len(apiKey)-1])
+	}
+	return regexp.MustCompile(pattern).ReplaceAllLiteralString(text, "[API key]")
 }
 
-// redact removes the API key from a text that came from outside.
-func (c *Client) redact(s string) string {
-	if c.apiKey == "" {
-		return s
+// wordBoundary returns the pattern of a word's end at c, which punctuation has
+// none of.
+func wordBoundary(c byte) string {
+	if c == '_' || unicode.IsLetter(rune(c)) || unicode.IsDigit(rune(c)) {
+		return `\b`
 	}
-	return keyPattern(c.apiKey).ReplaceAllLiteralString(s, "[API key]")
+	return ""
 }
 
 // redactError returns err without the API key in its text: net/http and the
 // decoder quote what they cannot parse, and a proxy may echo the request.
 func (c *Client) redactError(err error) error {
 	text := err.Error()
-	if redacted := c.redact(text); redacted != text {
+	if redacted := Redact(text, c.apiKey); redacted != text {
 		return &redactedError{err, redacted}
 	}
 	return err
@@ -246,7 +251,7 @@ func (c *Client) printable(s string) string {
 			return r
 		}
 		return ' '
-	}, c.redact(s))
+	}, Redact(s, c.apiKey))
 	s = strings.TrimSpace(strings.ToValidUTF8(s, ""))
 	if len(s) > maxWords {
 		s = strings.ToValidUTF8(s[:maxWords-len("…")], "") + "…"

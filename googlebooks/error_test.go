@@ -136,9 +136,19 @@ func TestNetworkErrors(t *testing.T) {
 		"no such proxy": {
 			err:     &net.OpError{Op: "proxyconnect", Err: noName},
 			reason:  ReasonProxy,
-			message: "no way through the proxy to www.googleapis.com:443",
+			message: "the proxy did not connect to www.googleapis.com:443",
 		},
-		"deadline": {context.DeadlineExceeded, ReasonTimeout, "no whole answer from www.googleapis.com:443 within 2.5s"},
+		"name server hangs": {
+			err:     &net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", Name: "www.googleapis.com", IsTimeout: true}},
+			reason:  ReasonDNS,
+			message: "www.googleapis.com does not resolve",
+		},
+		"proxy hangs": {
+			err:     &net.OpError{Op: "proxyconnect", Err: os.ErrDeadlineExceeded},
+			reason:  ReasonProxy,
+			message: "the proxy did not connect to www.googleapis.com:443",
+		},
+		"deadline": {context.DeadlineExceeded, ReasonTimeout, "no complete answer from www.googleapis.com:443 within 2.5s"},
 		"not TLS":  {tls.RecordHeaderError{Msg: "no TLS"}, ReasonNotTLS, "www.googleapis.com:443 does not speak TLS"},
 		"certificate": {
 			err:    &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},

@@ -77,7 +77,7 @@ func TestTries(t *testing.T) {
 		"500 and 502":     {answers{status(500), status(502), good()}, "1:500:backendFailed 2:502:backendFailed 3:200:", ""},
 		"503 and 504":     {answers{status(503), status(504), good()}, "1:503:backendFailed 2:504:backendFailed 3:200:", ""},
 		"hangs once":      {answers{hangs, good()}, "1:0:timeout 2:200:", ""},
-		"hangs":           {answers{hangs, hangs}, "1:0:timeout 2:0:timeout", "no whole answer"},
+		"hangs":           {answers{hangs, hangs}, "1:0:timeout 2:0:timeout", "no complete answer"},
 		"broken off once": {answers{brokenOff, good()}, "1:200:truncated 2:200:", ""},
 		"no name once":    {answers{noName, good()}, "1:0:dns 2:200:", ""},
 		"501":             {answers{status(501)}, "1:501:backendFailed", "answered 501"},
@@ -232,4 +232,12 @@ func TestPingsScale(t *testing.T) {
 		found := transport.HTTP2.SendPingTimeout + transport.HTTP2.PingTimeout
 		assert.Less(t, found, share(firstTryShare, timeout), timeout)
 	}
+}
+
+// TestDialShare: if name resolution or connecting takes too long, each try ends
+// with that error, and no later one with its deadline.
+func TestDialShare(t *testing.T) {
+	t.Parallel()
+	assert.Less(t, dialShare, firstTryShare)
+	assert.Greater(t, 2*dialShare, noTryAfterShare)
 }

@@ -28,6 +28,12 @@ const (
 	minPing          = 50 * time.Millisecond
 )
 
+// dialShare is the part of a lookup's timeout that resolving the host's name and
+// connecting may take. It is less than the first try has, so that the error
+// names what did not answer: the name server, the proxy or the host. Two such
+// tries leave no time for a third, whose deadline would hide that.
+const dialShare = 0.44
+
 // newTransport returns the connection pool of a Client.
 //
 // Idle connections are closed after a second: a proxy whose configuration
@@ -44,7 +50,7 @@ func newTransport(roots *x509.CertPool, timeout time.Duration, plainHTTP bool) *
 	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		OnProxyConnectResponse: refusedByProxy,
-		DialContext:            (&net.Dialer{Timeout: timeout}).DialContext,
+		DialContext:            (&net.Dialer{Timeout: share(dialShare, timeout)}).DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 		TLSHandshakeTimeout:    timeout,
 		ForceAttemptHTTP2:      true,

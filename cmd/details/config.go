@@ -243,7 +243,7 @@ func (f *caFile) Decode(path string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxCAFile {
-		return fmt.Errorf("%q is not a file of at most 1 MiB", path)
+		return fmt.Errorf("%q is not a regular file of at most 1 MiB", path)
 	}
 	pem, err := os.ReadFile(path)
 	if err != nil {

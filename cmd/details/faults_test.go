@@ -40,13 +40,13 @@ func outcomeOf(fault googlebookstest.Fault) outcome {
 	case fault.Book:
 		want.status = http.StatusOK
 	case fault.Slow:
-		want.status, want.text, want.tries = http.StatusGatewayTimeout, "no whole answer from", 2
+		want.status, want.text, want.tries = http.StatusGatewayTimeout, "no complete answer from", 2
 	case fault.BrokenOff:
-		want.text = "broke off"
+		want.text = "was cut off"
 	case fault.Status == 0:
 		want.text = "no answer from"
 	case fault.Status == http.StatusOK:
-		want.text = "answered 200, but not with volumes"
+		want.text = "answered 200, but not with a valid list of volumes"
 	case fault.Name == "504-envoy-timeout":
 		want.status, want.text = http.StatusGatewayTimeout, fault.Words
 	case fault.Reason != "" && fault.Name != "400-api-key-invalid": // the client reports a more specific reason

@@ -22,6 +22,7 @@ func TestLimitsFitTogether(t *testing.T) {
 	t.Parallel()
 	s := newServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	assert.Positive(t, s.ReadHeaderTimeout)
+	assert.Greater(t, s.ReadTimeout, s.ReadHeaderTimeout)
 	assert.Greater(t, s.WriteTimeout, maxTimeout)
 	assert.Greater(t, s.shutdownTimeout, maxTimeout)
 	assert.Positive(t, s.moveTimeout)
@@ -95,9 +96,10 @@ func TestRequestBodies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := dial(t, serveWith(t, details.Config{}).url)
+			c := dial(t, serveWith(t, details.Config{}, func(s *server) { s.ReadTimeout = 100 * time.Millisecond }).url)
 			write(t, c, tc.head+"Host: details\r\n\r\n")
-			res := readResponse(t, bufio.NewReader(c))
+			r := bufio.NewReader(c)
+			res := readResponse(t, r)
 			assert.Equal(t, tc.status, res.StatusCode)
 			assert.True(t, res.Close)
 			const most = 64 << 20 // much more than all buffers in between
@@ -107,6 +109,7 @@ func TestRequestBodies(t *testing.T) {
 				_, err = io.WriteString(c, tc.endless)
 			}
 			assert.False(t, isTimeout(err), "the connection stays open")
+			readToEnd(t, r)
 		})
 	}
 }

@@ -4,7 +4,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"strings"
+
+	"example.com/bookinfo/googlebooks"
 )
 
 // newLogger returns a logger that writes text to a terminal and JSON lines to
@@ -19,12 +20,11 @@ func newLogger(out io.Writer, level slog.Level, replace func([]string, slog.Attr
 	return slog.New(slog.NewJSONHandler(out, options))
 }
 
-// redactAttr returns a ReplaceAttr function that removes a secret, if there is
-// one, from strings.
-func redactAttr(secret string) func([]string, slog.Attr) slog.Attr {
+// redactAttr returns a ReplaceAttr function that replaces the API key in strings.
+func redactAttr(apiKey string) func([]string, slog.Attr) slog.Attr {
 	return func(_ []string, a slog.Attr) slog.Attr {
-		if secret != "" && a.Value.Kind() == slog.KindString {
-			a.Value = slog.StringValue(strings.ReplaceAll(a.Value.String(), secret, "[API key]"))
+		if a.Value.Kind() == slog.KindString {
+			a.Value = slog.StringValue(googlebooks.Redact(a.Value.String(), apiKey))
 		}
 		return a
 	}

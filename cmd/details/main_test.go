@@ -175,3 +175,15 @@ func TestLogger(t *testing.T) {
 	defer func() { require.NoError(t, device.Close()) }()
 	assert.IsType(t, new(slog.TextHandler), newLogger(device, slog.LevelInfo, nil).Handler())
 }
+
+func TestBookISBNs(t *testing.T) {
+	_, https, _ := standIn(t, googlebookstest.Config{})
+	t.Setenv("BOOK_ISBNS", "7:9780141439518")
+	p := start(t, https)
+	status, body := get(t, p.url+"/details/7")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Contains(t, body, `"ISBN-13":"9780141439518"`)
+	status, _ = get(t, p.url+"/details/0")
+	assert.Equal(t, http.StatusNotFound, status)
+	assert.Zero(t, p.stop())
+}

@@ -251,7 +251,7 @@ func TestProxiesKeepSecrets(t *testing.T) {
 			assert.Equal(t, !tc.absent, proxy.asked.Load() > 0, "the proxy of the environment is called")
 			assertNoKey(t, append(p.stderr, body, metrics)...)
 			assert.NotContains(t, strings.Join(p.stderr, "")+body, password)
-			assert.Equal(t, tc.named, strings.Contains(body, "no way through the proxy"), body)
+			assert.Equal(t, tc.named, strings.Contains(body, "the proxy did not connect to"), body)
 		})
 	}
 }

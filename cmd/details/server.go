@@ -36,7 +36,9 @@ func newServer(h http.Handler, logger *slog.Logger) *server {
 	s := &server{logger: logger, moveTimeout: moveTimeout, shutdownTimeout: shutdownTimeout, maxKeptOpen: maxKeptOpen}
 	s.Server = http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
-		WriteTimeout:      15 * time.Second,
+		// For a body that never comes: after the response, net/http waits for it.
+		ReadTimeout:  10 * time.Second,
+		WriteTimeout: 15 * time.Second,
 		// A sidecar drops an idle connection after an hour. If the server closed
 		// it first, a request already on its way would be lost.
 		IdleTimeout:                  65 * time.Minute,
@@ -99,12 +101,15 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 	return nil
 }
 
-// waitForClients returns when no connection is open, or after moveTimeout.
+// waitForClients returns after moveTimeout, or when no connection has been open
+// for a tenth of a second: others may wait to be accepted.
 func (s *server) waitForClients() {
-	for begin := time.Now(); time.Since(begin) < s.moveTimeout; {
+	begin := time.Now()
+	lastOpen := begin
+	for time.Since(begin) < s.moveTimeout && time.Since(lastOpen) < 100*time.Millisecond {
 		time.Sleep(10 * time.Millisecond)
-		if s.open.Load() == 0 {
-			return
+		if s.open.Load() > 0 {
+			lastOpen = time.Now()
 		}
 	}
 }
