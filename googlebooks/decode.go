@@ -8,23 +8,16 @@ import (
 )
 
 // answer is the part of a response of volumes.list that matters here. If there
-// are no volumes, the API omits items, but never totalItems. Each item is
-// decoded on its own, so that a malformed field of one volume does not affect
-// another.
+// are no volumes, the API omits items, but never totalItems.
 type answer struct {
-	TotalItems jsontext.Value   `json:"totalItems"` // an estimate; only its presence matters
-	Items      []jsontext.Value `json:"items"`
+	TotalItems jsontext.Value `json:"totalItems"` // an estimate; only its presence matters
+	Items      []item         `json:"items"`
 }
 
 type item struct {
 	VolumeInfo Volume `json:"volumeInfo"`
-}
 
-// numbers is an item of which only the identifiers are read.
-type numbers struct {
-	VolumeInfo struct {
-		IndustryIdentifiers []Identifier `json:"industryIdentifiers"`
-	} `json:"volumeInfo"`
+	err error // of decodeItems: VolumeInfo has only the identifiers
 }
 
 var errNotVolumes = errors.New("it has neither totalItems nor items")
@@ -34,7 +27,11 @@ var errNotVolumes = errors.New("it has neither totalItems nor items")
 // the right volume. If there are no volumes, it returns ErrNotFound.
 func decodeVolume(body []byte, isbn ISBN) (*Volume, error) {
 	var a answer
-	if err := json.Unmarshal(body, &a, lastKeyWins()); err != nil {
+	err := json.Unmarshal(body, &a, lastKeyWins())
+	if _, ok := errors.AsType[*json.SemanticError](err); ok {
+		a, err = decodeItems(body)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if len(a.Items) == 0 {
@@ -43,36 +40,45 @@ func decodeVolume(body []byte, isbn ISBN) (*Volume, error) {
 		}
 		return nil, ErrNotFound
 	}
-	var chosen *Volume
-	var chosenErr error
-	for i, raw := range a.Items {
-		v, err := decodeItem(raw)
-		found := v.has(isbn)
-		if i == 0 || found {
-			chosen, chosenErr = v, err
-		}
-		if found {
+	chosen := &a.Items[0]
+	for i := range a.Items {
+		if a.Items[i].VolumeInfo.has(isbn) {
+			chosen = &a.Items[i]
 			break
 		}
 	}
-	if chosenErr != nil {
-		return nil, chosenErr
+	if chosen.err != nil {
+		return nil, chosen.err
 	}
-	return chosen, nil
+	return &chosen.VolumeInfo, nil
 }
 
-// decodeItem returns the volume of an item. If a field has the wrong type, it
-// returns the error, and a volume with only the identifiers, if those can be
-// read.
-func decodeItem(raw jsontext.Value) (*Volume, error) {
-	var i item
-	err := json.Unmarshal(raw, &i, lastKeyWins())
-	if err != nil {
-		var n numbers
-		_ = json.Unmarshal(raw, &n, lastKeyWins()) // err already says what is wrong
-		return &Volume{IndustryIdentifiers: n.VolumeInfo.IndustryIdentifiers}, err
+// decodeItems decodes an answer in which a field has the wrong type, each item
+// on its own: such a field of one volume does not affect another. It is not the
+// only way because it takes 9 % more CPU time per request.
+func decodeItems(body []byte) (answer, error) {
+	var raw struct {
+		TotalItems jsontext.Value   `json:"totalItems"`
+		Items      []jsontext.Value `json:"items"`
 	}
-	return &i.VolumeInfo, nil
+	if err := json.Unmarshal(body, &raw, lastKeyWins()); err != nil {
+		return answer{}, err
+	}
+	a := answer{TotalItems: raw.TotalItems, Items: make([]item, len(raw.Items))}
+	for i := range raw.Items {
+		it := &a.Items[i]
+		it.err = json.Unmarshal(raw.Items[i], it, lastKeyWins())
+		if it.err != nil {
+			var n struct {
+				VolumeInfo struct {
+					IndustryIdentifiers []Identifier `json:"industryIdentifiers"`
+				} `json:"volumeInfo"`
+			}
+			_ = json.Unmarshal(raw.Items[i], &n, lastKeyWins()) // it.err says what is wrong
+			it.VolumeInfo = Volume{IndustryIdentifiers: n.VolumeInfo.IndustryIdentifiers}
+		}
+	}
+	return a, nil
 }
 
 // lastKeyWins accepts objects with duplicate keys, as most decoders do.
