@@ -66,7 +66,7 @@ install_bookinfo() {
 
 up() {
   need docker go make kubectl curl
-  make image TAG=dev
+  make image TAG=dev HUB= PUSH= PLATFORMS=
   download_istio
   kind create cluster --name "$name" --wait 120s
   kind load docker-image --name "$name" "${images[@]}"

@@ -162,6 +162,7 @@ preflight() {
     refuse 'the mesh has its own access log format, so its lines differ from those in the pages'
   [[ $network == offline ]] || kubectl get secret/google-books -o name >/dev/null 2>&1 ||
     refuse 'there is no Secret google-books, and Google refuses calls without an API key; see samples/README.md, or use --offline'
+  [[ $network != offline || ! -e bin/certs ]] || refuse 'bin/certs already exists, and the page would delete it at the end; delete it first'
   # An object that already exists is not the page's: the page would overwrite it, and delete it at the end.
   while read -ra words; do
     [[ ${words[*]} == 'kubectl delete '* ]] || continue
