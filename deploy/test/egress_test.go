@@ -32,8 +32,11 @@ func checkEgress(from cluster, report reporter) {
 			if port.GetProtocol() != "HTTP" {
 				continue
 			}
+			if port.GetTargetPort() == 0 {
+				checkOrder(from, entry, report)
+			}
 			for _, host := range entry.Spec.GetHosts() {
-				for _, way := range routes(from, host, report) {
+				for _, way := range routes(from, host, port.GetNumber(), report) {
 					if !encrypted(from, entry, way) {
 						report("%s: plain HTTP would leave through port %d of %s", id(entry), way.port, way.host)
 					}
@@ -47,14 +50,35 @@ func checkEgress(from cluster, report reporter) {
 	}
 }
 
-// routes returns where requests for the host are sent.
-func routes(from cluster, host string, report reporter) []destination {
+// checkOrder reports objects that are created after the entry, but without
+// which it lets plain HTTP leave.
+func checkOrder(from cluster, entry *istionetworking.ServiceEntry, report reporter) {
+	after := from[slices.Index(from, object(entry))+1:]
+	for _, service := range all[*istionetworking.VirtualService](after) {
+		if slices.Equal(service.Spec.GetHosts(), entry.Spec.GetHosts()) {
+			report("%s: plain HTTP would leave until %s is created", id(entry), id(service))
+		}
+	}
+	for _, rule := range all[*istionetworking.DestinationRule](after) {
+		if slices.Contains(entry.Spec.GetHosts(), rule.Spec.GetHost()) {
+			report("%s: plain HTTP would leave until %s is created", id(entry), id(rule))
+		}
+	}
+}
+
+// routes returns where requests for the host and port are sent.
+func routes(from cluster, host string, port uint32, report reporter) []destination {
 	var found []destination
 	for _, service := range all[*istionetworking.VirtualService](from) {
 		if !slices.Contains(service.Spec.GetHosts(), host) {
 			continue
 		}
 		for _, route := range service.Spec.GetHttp() {
+			if len(route.GetMatch()) > 0 && !slices.ContainsFunc(route.GetMatch(), func(match *networking.HTTPMatchRequest) bool {
+				return match.GetPort() == 0 || match.GetPort() == port
+			}) {
+				continue
+			}
 			for _, way := range route.GetRoute() {
 				found = append(found, destination{way.GetDestination().GetHost(), way.GetDestination().GetPort().GetNumber()})
 			}
@@ -66,6 +90,7 @@ func routes(from cluster, host string, report reporter) []destination {
 	}
 	if len(found) == 0 {
 		report("no VirtualService routes %s: the proxy retries, in addition to the service", host)
+		found = append(found, destination{host, port})
 	}
 	for _, route := range all[*gateway.HTTPRoute](from) {
 		for _, rule := range route.Spec.Rules {

@@ -72,6 +72,27 @@ func TestMutations(t *testing.T) {
 			file: "tls-origination/kustomization.yaml",
 			edit: "- destination-rule.yaml\n => ",
 		},
+		"details-v2 tls-origination access-log: ServiceEntry googleapis: plain HTTP would leave until VirtualService": {
+			file: "tls-origination/kustomization.yaml",
+			edit: "order: fifo => order: legacy",
+		},
+		"offline/tls-origination: ServiceEntry googleapis: plain HTTP would leave until VirtualService": {
+			file: "offline/tls-origination/kustomization.yaml",
+			edit: "order: fifo => order: legacy",
+		},
+		"details-v2 tls-origination access-log: ServiceEntry googleapis: plain HTTP would leave until DestinationRule": {
+			file: "tls-origination/kustomization.yaml",
+			edit: "- destination-rule.yaml\n- virtual-service.yaml\n- service-entry.yaml\n => " +
+				"- virtual-service.yaml\n- service-entry.yaml\n- destination-rule.yaml\n",
+		},
+		"details-v2 tls-origination access-log: ServiceEntry googleapis: plain HTTP would leave through port 80": {
+			file: "tls-origination/virtual-service.yaml",
+			edit: "- port: 80 => - port: 81",
+		},
+		"Gateway books-egress: accepts callers outside the cluster": {
+			file: "egress-gateway/gateway.yaml",
+			edit: "service-type: ClusterIP => service-type: LoadBalancer",
+		},
 		"details-v2 both: ServiceEntry googleapis: plain HTTP would leave through port 80": {
 			file: "both/destination-rule.yaml",
 			edit: "number: 80 => number: 443",

@@ -33,6 +33,12 @@ func checkPolicy(from cluster, report reporter) {
 		}
 	}
 
+	for _, one := range all[*gateway.Gateway](from) {
+		if one.Spec.GatewayClassName == "istio" && one.Annotations[annotation.NetworkingServiceType.Name] != "ClusterIP" {
+			report("%s: accepts callers outside the cluster", id(one))
+		}
+	}
+
 	for _, sidecar := range all[*istionetworking.Sidecar](from) {
 		if len(selected(from, sidecar.Namespace, sidecar.Spec.GetWorkloadSelector().GetLabels(), report)) != 1 {
 			report("%s: want it for details v2 alone", id(sidecar))

@@ -22,6 +22,7 @@ type walk struct {
 	args    string // PAGE stands for testdata/walkthrough/page.md
 	broken  string // what is wrong with the cluster, see the fake
 	missing string // a program that is not on the PATH
+	certs   bool   // bin/certs exists
 	wait    string // seconds for a step; "": 1
 	until   string // text in the output, or name of a file, at which Ctrl-C is pressed
 }
@@ -44,6 +45,13 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 	for name, target := range programs {
 		require.NoError(t, os.Symlink(target, filepath.Join(bin, name)))
 	}
+	// The script works in the folder above its own: not in the repository, whose bin/certs it would delete.
+	for _, name := range []string{"samples", "deploy"} {
+		require.NoError(t, os.Symlink(filepath.Join(root(t), name), filepath.Join(dir, name)))
+	}
+	if w.certs {
+		require.NoError(t, os.Mkdir(filepath.Join(bin, "certs"), 0o755))
+	}
 	page, err := filepath.Abs("testdata/walkthrough/page.md")
 	require.NoError(t, err)
 	args := strings.Fields(strings.ReplaceAll(w.args, "PAGE", page))
@@ -51,7 +59,7 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 		w.wait = "1"
 	}
 
-	command := exec.CommandContext(t.Context(), filepath.Join(root(t), "samples", "walkthrough.sh"), args...)
+	command := exec.CommandContext(t.Context(), filepath.Join(dir, "samples", "walkthrough.sh"), args...)
 	command.Dir = dir
 	command.Env = []string{"PATH=" + bin, "TMPDIR=" + dir, "WALKTHROUGH_WAIT=" + w.wait, "FAKE_DIR=" + dir, "FAKE_BROKEN=" + w.broken}
 	output, err := os.Create(filepath.Join(dir, "stdout"))
@@ -189,6 +197,7 @@ func TestWalkthroughRefuses(t *testing.T) {
 		"its own access log format":            {args: "https", broken: "format"},
 		"there is no Secret google-books":      {args: "https", broken: "key"},
 		"makes a certificate with go":          {args: "https --offline", missing: "go"},
+		"bin/certs already exists":             {args: "https --offline", certs: true},
 		"cannot list -k deploy/details-v2":     {args: "tls-origination", broken: "kinds"},
 		"already there, delete first: deploym": {args: "https", broken: "leftovers"},
 	}
