@@ -7,9 +7,6 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// policyText begins the answer of the egress policy in deploy/books-only.
-const policyText = "egress policy"
-
 // advice returns what a person should do about a failed lookup, given its
 // status, its reason and the words of the API or a proxy. It returns "" if the
 // words say enough.
@@ -41,7 +38,7 @@ func advice(e *googlebooks.Error) string {
 		return "The mesh's rate limit refused the call"
 	case says("RBAC: access denied"):
 		return "An AuthorizationPolicy of the mesh refused the call"
-	case says(policyText):
+	case says("egress policy"): // of deploy/books-only
 		return "The mesh's egress policy refused the call: see the VirtualService"
 	case says("no healthy upstream"):
 		return "The sidecar has no address for the upstream: check name resolution and the endpoints of its ServiceEntry"

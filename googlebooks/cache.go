@@ -73,7 +73,7 @@ func (c *Cache) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Vol
 		if e.call == nil {
 			outcome = OutcomeMiss
 			e.call = &call{done: make(chan struct{})}
-			go c.run(context.WithoutCancel(ctx), isbn, header, e, e.call)
+			go c.run(context.WithoutCancel(ctx), isbn, header, e)
 		}
 	}
 	v, err, shared := e.volume, e.err, e.call
@@ -116,9 +116,10 @@ func (c *Cache) entry(isbn ISBN) *entry {
 	return e
 }
 
-// run looks up the ISBN in the source and keeps the answer in e. The header is
-// the first caller's, but for the user agent: others get the answer too.
-func (c *Cache) run(ctx context.Context, isbn ISBN, header http.Header, e *entry, call *call) {
+// run looks up the ISBN in the source, keeps the answer in e and gives it to the
+// lookups that wait for e.call. The header is the first caller's, without its
+// user agent: others get the answer too.
+func (c *Cache) run(ctx context.Context, isbn ISBN, header http.Header, e *entry) {
 	header = header.Clone()
 	header.Del("User-Agent")
 	v, err := c.lookUp(ctx, isbn, header)
@@ -133,9 +134,9 @@ func (c *Cache) run(ctx context.Context, isbn ISBN, header http.Header, e *entry
 	default:
 		e.fresh = now.Add(min(c.ttl, failureTTL))
 	}
+	e.call.volume, e.call.err = v, err
+	close(e.call.done)
 	e.err, e.call = err, nil
-	call.volume, call.err = v, err
-	close(call.done)
 }
 
 // lookUp calls the source. Like net/http, it confines a panic to the lookup

@@ -136,7 +136,7 @@ type apiError struct {
 // errStatus returns the Error of a response whose status is not 200.
 func (c *Client) errStatus(status int, body []byte) *Error {
 	var a apiError
-	err := json.Unmarshal(body, &a, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	err := json.Unmarshal(body, &a, lastKeyWins(), jsontext.AllowInvalidUTF8(true))
 	if err != nil || a.Error == nil {
 		return c.errNotAPI(status, body)
 	}
@@ -167,8 +167,9 @@ func (c *Client) errStatus(status int, body []byte) *Error {
 	return e.withWords()
 }
 
-// errNotAPI returns the Error of an error response without the API's JSON. HTML
-// comes from Google's front end, everything else from a proxy on the way.
+// errNotAPI returns the Error of an error response without the API's JSON. It
+// takes HTML for a page of Google's front end and everything else for the words
+// of a proxy on the way.
 func (c *Client) errNotAPI(status int, body []byte) *Error {
 	e := &Error{StatusCode: status, Reason: ReasonNotAPI, Message: fmt.Sprintf("%s answered %d", c.upstream, status)}
 	body = bytes.TrimSpace(body)
@@ -206,18 +207,19 @@ func timedOut(err error) bool {
 // such as a dummy "x", only where it is a whole word: anywhere else it is just a
 // letter. Without a key the text is returned as it is.
 func Redact(text, apiKey string) string {
+	const placeholder = "[API key]"
 	if apiKey == "" {
 		return text
 	}
-	pattern := regexp.QuoteMeta(apiKey)
-	if len(apiKey) < 8 {
-		pattern = wordBoundary(apiKey[0]) + pattern + wordBoundary(apiKey[len(apiKey)-1])
+	if len(apiKey) >= 8 {
+		return strings.ReplaceAll(text, apiKey, placeholder)
 	}
-	return regexp.MustCompile(pattern).ReplaceAllLiteralString(text, "[API key]")
+	pattern := wordBoundary(apiKey[0]) + regexp.QuoteMeta(apiKey) + wordBoundary(apiKey[len(apiKey)-1])
+	return regexp.MustCompile(pattern).ReplaceAllLiteralString(text, placeholder)
 }
 
-// wordBoundary returns the pattern of a word's end at c, which punctuation has
-// none of.
+// wordBoundary returns the pattern of a word boundary beside c, or "" if c is
+// punctuation, which has none.
 func wordBoundary(c byte) string {
 	if c == '_' || unicode.IsLetter(rune(c)) || unicode.IsDigit(rune(c)) {
 		return `\b`

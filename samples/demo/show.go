@@ -128,14 +128,14 @@ func show(ctx context.Context, out screen, google googlebookstest.Config, once b
   the reader gets   the book      the same, byte for byte`)
 	out.line("\n  %s", out.paint(green, fmt.Sprintf("✓ All as expected, in %.1f s.", time.Since(begin).Seconds())))
 	out.heading("What next", "")
-	out.indented("The real Google Books, with your API key:\n\nGOOGLE_BOOKS_API_KEY=… go run ./cmd/details\n")
+	out.indented("The real Google Books, with your API key:\n\nGOOGLE_BOOKS_API_KEY=… PORT=9090 make run\n")
 	if once {
 		out.indented("The demo again, and then your own curl:\n\nmake demo")
 		return nil
 	}
 	out.indented("In another terminal, with any book from 0 to 5:\n")
 	for _, sc := range all {
-		out.indented("curl localhost:%s/details/1   %s", sc.port, sc.title[3:])
+		out.indented("%s:\n  curl localhost:%s/details/1", sc.title[3:], sc.port)
 	}
 	out.indented("\n%s ends the demo. The events of your calls:\n", out.paint(bold, "Ctrl-C"))
 	for {
