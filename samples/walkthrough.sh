@@ -73,7 +73,7 @@ use_stand_in() {
 
 # uniform replaces what differs between two runs: times, ids, addresses, sizes, ages and the wording of kubectl.
 uniform() {
-  sed -E -e '/^Waiting for deployment /d' -e 's/ from [a-z0-9-]+ namespace$//' \
+  sed -E -e '/^Waiting for deployment /d' -e '/Warning: Sorting order is set /d' -e 's/ from [a-z0-9-]+ namespace$//' \
     -e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+Z/TIME/g' -e 's/ [0-9]+[smhd]([0-9]+[smhd])?$/ AGE/' \
     -e 's/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}/ID/g' \
     -e 's/[0-9]{1,3}(\.[0-9]{1,3}){3}(:[0-9]+)?/ADDRESS/g' \
