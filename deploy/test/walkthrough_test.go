@@ -140,9 +140,13 @@ func TestWalkthrough(t *testing.T) {
 			stdout: "FAIL Expected:\n    deploy/access-log created",
 		},
 		"an output that differs is": {
+			walk:  walk{args: "PAGE", broken: "first answer", wait: "90"},
+			calls: slices.Concat(deploy, look, look, tidy),
+		},
+		"an output that never matches": {
 			walk:   walk{args: "PAGE", broken: "answer"},
 			status: 1,
-			calls:  slices.Concat(deploy, look, look, cleanUp),
+			calls:  slices.Concat(deploy, look, cleanUp),
 			stdout: "was:\n    any line\n",
 		},
 		"clean-up fails": {
