@@ -139,7 +139,7 @@ func TestWalkthrough(t *testing.T) {
 			calls:  slices.Concat(deploy[:2], cleanUp),
 			stdout: "FAIL Expected:\n    deploy/access-log created",
 		},
-		"an output that differs is": {
+		"an output that differs is asked for again": {
 			walk:  walk{args: "PAGE", broken: "first answer", wait: "90"},
 			calls: slices.Concat(deploy, look, look, tidy),
 		},
