@@ -1,0 +1,27 @@
+// Package memlimit bounds the memory of the programs of this module.
+package memlimit
+
+import (
+	"os"
+	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+)
+
+// Set sets Go's memory limit to maximum, or to 0.9 of the container's limit if
+// that is less: the limit counts only Go's memory, and the rest needs room. The
+// variable GOMEMLIMIT overrides it.
+func Set(maximum int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit(maximum, memlimit.FromCgroup))
+	}
+}
+
+// limit ignores the error of container: without a container there is no limit.
+func limit(maximum int64, container memlimit.Provider) int64 {
+	bytes, err := container()
+	if err != nil {
+		return maximum
+	}
+	return int64(min(uint64(maximum), bytes/10*9)) //nolint:gosec // at most maximum
+}
