@@ -4,8 +4,11 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly kind_version=v0.33.0
-readonly istio_version=1.31.4
-readonly gateway_api_version=v1.6.0
+# version MODULE prints the version that the tests of the manifests use: that of the definitions they check against.
+version() { sed -n "s|^\t$1 v||p" deploy/test/go.mod; }
+istio_version=$(version istio.io/api)
+gateway_api_version=$(version sigs.k8s.io/gateway-api)
+readonly istio_version gateway_api_version
 
 readonly name=bookinfo
 readonly istio=bin/istio-$istio_version
@@ -13,12 +16,13 @@ readonly images=(examples-bookinfo-details-v2:dev examples-bookinfo-books-emulat
 
 usage() {
   cat <<TEXT
-Usage: samples/cluster.sh up [--ambient] | down
+Usage: samples/cluster.sh up [--ambient | --dns-proxying] | down
 
-  up         create the kind cluster "$name" with the Gateway API, Istio, Bookinfo and this repository's two images,
-             and make it kubectl's current context
-  --ambient  install Istio in ambient mode instead of with sidecars
-  down       delete the cluster
+  up              create the kind cluster "$name" with the Gateway API, Istio, Bookinfo and this repository's two
+                  images, and make it kubectl's current context
+  --ambient       install Istio in ambient mode instead of with sidecars
+  --dns-proxying  let the sidecars answer DNS queries, as many meshes do
+  down            delete the cluster
 
 Needs Docker with buildx, Go, make, kubectl and curl. Istio $istio_version is downloaded to bin/.
 TEXT
@@ -53,8 +57,9 @@ download_istio() {
 
 install_istio() {
   k apply --server-side -f \
-    "https://github.com/kubernetes-sigs/gateway-api/releases/download/$gateway_api_version/standard-install.yaml"
-  "$istio/bin/istioctl" install --context "kind-$name" -y --set profile="$profile"
+    "https://github.com/kubernetes-sigs/gateway-api/releases/download/v$gateway_api_version/standard-install.yaml"
+  "$istio/bin/istioctl" install --context "kind-$name" -y --set profile="$profile" \
+    --set meshConfig.defaultConfig.proxyMetadata.ISTIO_META_DNS_CAPTURE="\"$dns\""
 }
 
 install_bookinfo() {
@@ -75,9 +80,13 @@ up() {
   echo "cluster: ready; try: samples/walkthrough.sh $page --offline"
 }
 
-profile=minimal label=istio-injection=enabled page=https
+profile=minimal dns=false label=istio-injection=enabled page=https
 case "$*" in
   up) up ;;
+  'up --dns-proxying')
+    dns=true
+    up
+    ;;
   'up --ambient')
     profile=ambient label=istio.io/dataplane-mode=ambient page=ambient
     up
