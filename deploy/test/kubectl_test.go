@@ -45,9 +45,7 @@ func TestSettings(t *testing.T) {
 	require.NoError(t, err)
 	help := run(t, "go", "run", "./cmd/details", "--help")
 	for _, one := range workload(t, built).Env {
-		if one.Name != "GOMEMLIMIT" { // for the Go runtime
-			assert.Regexp(t, `\b`+one.Name+`\b`, help)
-		}
+		assert.Regexp(t, `\b`+one.Name+`\b`, help)
 	}
 
 	built, err = manifests.build("offline/emulator")
