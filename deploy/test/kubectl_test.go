@@ -57,6 +57,15 @@ func TestSettings(t *testing.T) {
 	}
 }
 
+// The manifests leave the user to the images. Restricted Pod Security accepts
+// only a number, and user 1337 would bypass the sidecar.
+func TestImageUser(t *testing.T) {
+	t.Parallel()
+
+	dockerfile := read(t, "Dockerfile")["Dockerfile"]
+	assert.Equal(t, []string{"USER 65532:65532", "USER 65532:65532"}, regexp.MustCompile(`(?m)^USER .*`).FindAllString(dockerfile, -1))
+}
+
 // workload returns the only container of the only Deployment.
 func workload(t *testing.T, built []*unstructured.Unstructured) corev1.Container {
 	t.Helper()

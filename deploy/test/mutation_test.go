@@ -48,9 +48,13 @@ func TestMutations(t *testing.T) {
 			file: "offline/emulator/deployment.yaml",
 			edit: "        seccompProfile:\n          type: RuntimeDefault\n => ",
 		},
-		"runs as the user of the proxy": {
+		"Deployment details-v2: sets a user or a group": {
 			file: deployment,
-			edit: "runAsUser: 65532 => runAsUser: 1337",
+			edit: "runAsNonRoot: true => runAsNonRoot: true\n        runAsUser: 65532",
+		},
+		"Deployment books-emulator: sets a user or a group": {
+			file: "offline/emulator/deployment.yaml",
+			edit: "runAsNonRoot: true => fsGroup: 65532\n        runAsNonRoot: true",
 		},
 		"sends the names and labels of the pod": {
 			file: deployment,
