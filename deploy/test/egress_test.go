@@ -66,6 +66,36 @@ func checkOrder(from cluster, entry *istionetworking.ServiceEntry, report report
 	}
 }
 
+// checkHTTPS reports HTTPS that a sidecar handles differently in a mesh with
+// DNS proxying, where it matches the address that Istio gives to an entry.
+func checkHTTPS(from cluster, report reporter) {
+	for _, entry := range all[*istionetworking.ServiceEntry](from) {
+		for _, port := range entry.Spec.GetPorts() {
+			if port.GetProtocol() != "HTTPS" {
+				continue
+			}
+			host := entry.Spec.GetHosts()[0]
+			if !encrypted(from, entry, destination{host, port.GetNumber()}) && !routedBySNI(from, host) {
+				report("%s: with DNS proxying, TLS to any name may leave", id(entry))
+			}
+			for _, deployment := range deployments(from) {
+				if len(deployment.Spec.Template.Spec.HostAliases) > 0 && entry.Labels[label.NetworkingEnableAutoallocateIp.Name] != "false" {
+					report("%s: with DNS proxying, %s calls another address", id(entry), deployment.Name)
+				}
+			}
+		}
+	}
+}
+
+// routedBySNI reports whether a VirtualService matches the host's SNI.
+func routedBySNI(from cluster, host string) bool {
+	return slices.ContainsFunc(all[*istionetworking.VirtualService](from), func(service *istionetworking.VirtualService) bool {
+		return slices.ContainsFunc(service.Spec.GetTls(), func(route *networking.TLSRoute) bool {
+			return slices.Equal(route.GetMatch()[0].GetSniHosts(), []string{host})
+		})
+	})
+}
+
 // routes returns where requests for the host and port are sent.
 func routes(from cluster, host string, port uint32, report reporter) []destination {
 	var found []destination

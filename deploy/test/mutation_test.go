@@ -56,6 +56,22 @@ func TestMutations(t *testing.T) {
 			file: "offline/emulator/deployment.yaml",
 			edit: "runAsNonRoot: true => fsGroup: 65532\n        runAsNonRoot: true",
 		},
+		"details-v2 both: ServiceEntry googleapis: with DNS proxying, TLS to any name may leave": {
+			file: "both/virtual-service.yaml",
+			edit: "sniHosts:\n      - www => sniHosts:\n      - books",
+		},
+		"offline/https: ServiceEntry googleapis: with DNS proxying, details-v2 calls another address": {
+			file: "offline/https/kustomization.yaml",
+			edit: `enable-autoallocate-ip: "false" => enable-autoallocate-ip: "true"`,
+		},
+		"offline/both: ServiceEntry googleapis: with DNS proxying, details-v2 calls another address": {
+			file: "offline/both/kustomization.yaml",
+			edit: "      labels: =>       annotations:",
+		},
+		"Deployment details-v2: www.googleapis.com has no IPv6 address": {
+			file: "offline/details-v2/kustomization.yaml",
+			edit: "          - ip: 2001:db8::1\n            hostnames:\n            - www.googleapis.com\n => ",
+		},
 		"sends the names and labels of the pod": {
 			file: deployment,
 			edit: "mode: IN_MESH => mode: UNDEFINED",

@@ -3,6 +3,7 @@ package manifests_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 	"istio.io/api/annotation"
@@ -139,7 +140,8 @@ func deployments(from cluster) []*appsv1.Deployment {
 }
 
 // checkPods applies restricted Pod Security. It also reports pods that
-// OpenShift refuses, because it assigns users and groups itself.
+// OpenShift refuses, because it assigns users and groups itself, and pods that
+// need IPv4.
 func checkPods(from cluster, report reporter) {
 	evaluator, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 	if err != nil {
@@ -158,6 +160,10 @@ func checkPods(from cluster, report reporter) {
 		context := ptr.Deref(pod.SecurityContext, corev1.PodSecurityContext{})
 		if context.RunAsUser != nil || context.RunAsGroup != nil || context.FSGroup != nil {
 			report("%s: sets a user or a group", name)
+		}
+		isIPv6 := func(one corev1.HostAlias) bool { return strings.Contains(one.IP, ":") }
+		if len(pod.HostAliases) > 0 && !slices.ContainsFunc(pod.HostAliases, isIPv6) {
+			report("%s: %s has no IPv6 address", name, pod.HostAliases[0].Hostnames[0])
 		}
 	}
 }

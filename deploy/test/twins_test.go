@@ -50,7 +50,7 @@ func withoutStandIn(from cluster, report reporter) map[string]string {
 		case *corev1.ConfigMap:
 			continue
 		case *istionetworking.ServiceEntry:
-			one.Spec.Endpoints = nil
+			one.Spec.Endpoints, one.Labels = nil, nil
 		case *istionetworking.DestinationRule:
 			delete(one.Annotations, annotation.GalleyAnalyzeSuppress.Name)
 			one.Spec.ExportTo, one.Spec.WorkloadSelector = nil, nil
