@@ -59,7 +59,7 @@ install_istio() {
   k apply --server-side -f \
     "https://github.com/kubernetes-sigs/gateway-api/releases/download/v$gateway_api_version/standard-install.yaml"
   "$istio/bin/istioctl" install --context "kind-$name" -y --set profile="$profile" \
-    --set meshConfig.defaultConfig.proxyMetadata.ISTIO_META_DNS_CAPTURE="\"$dns\""
+    --set meshConfig.defaultConfig.proxyMetadata.ISTIO_META_DNS_CAPTURE="$dns"
 }
 
 install_bookinfo() {
