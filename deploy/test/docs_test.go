@@ -50,6 +50,8 @@ var (
 	hereDoc    = regexp.MustCompile(`(?s)<<'YAML'\n(.*?)\nYAML\n`)
 	link       = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading    = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	yamlBlock  = regexp.MustCompile("(?s)```yaml\n(.*?)```\n")
+	shownFile  = regexp.MustCompile(`(?s).*\]\(([^)\s]+\.yaml)\)`)
 	notInLink  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
 	repoPath   = regexp.MustCompile(`(?:^|[^\w/.-])((?:deploy|samples|cmd|docs)(?:/[\w.-]*\w)+)`)
 	setting    = regexp.MustCompile(` ([A-Z_]+)(?:=| |-$|- )`)
@@ -132,6 +134,52 @@ func anchors(text string) []string {
 		all = append(all, strings.ReplaceAll(plain, " ", "-"))
 	}
 	return all
+}
+
+// Every YAML block is what the file says that the paragraph above it links to.
+func TestDocumentsYAML(t *testing.T) {
+	t.Parallel()
+
+	texts := read(t, "deploy/*.md", "samples/*.md")
+	for name, text := range texts {
+		assert.NoError(t, checkYAML(root(t), name, text), name)
+	}
+}
+
+// checkYAML compares the YAML blocks of a document with their files. A block
+// may leave out comments, and be a part of an object.
+func checkYAML(root, name, text string) error {
+	var errs []error
+	for _, at := range yamlBlock.FindAllStringSubmatchIndex(text, -1) {
+		block := text[at[2]:at[3]]
+		if strings.Contains(block, "\nkind: Kustomization\n") { // the reader's own
+			continue
+		}
+		paragraphs := strings.Split(strings.TrimSpace(text[:at[0]]), "\n\n")
+		file := shownFile.FindStringSubmatch(paragraphs[len(paragraphs)-1])
+		if file == nil {
+			errs = append(errs, fmt.Errorf("no link to a file above\n%s", block))
+			continue
+		}
+		content, err := os.ReadFile(filepath.Join(root, filepath.Dir(name), file[1]))
+		if err == nil && !shows(block, string(content)) {
+			err = fmt.Errorf("%s does not say\n%s", file[1], block)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// shows reports whether the block is the whole file, or lines of it if it does
+// not begin as an object does. Comments between its lines may be left out.
+func shows(block, file string) bool {
+	const comments = `( *#.*\n)*`
+	lines := strings.SplitAfter(regexp.QuoteMeta(block), "\n")
+	pattern := comments + strings.Join(lines, comments)
+	if strings.HasPrefix(block, "apiVersion:") {
+		pattern += `\z`
+	}
+	return regexp.MustCompile(`(?m)^` + pattern).MatchString(file)
 }
 
 // Every object that a kubectl command names is in the manifests, or comes with
@@ -223,6 +271,27 @@ func TestDocumentsMistakes(t *testing.T) {
 	err := checkPaths(root(t), "samples/x.md", texts)
 	for _, want := range []string{"samples/https.md has no heading #no-such", "samples/no.md: no such file", "deploy/htps: no such file"} {
 		assert.ErrorContains(t, err, want)
+	}
+
+	telemetry := read(t, "deploy/access-log/telemetry.yaml")["deploy/access-log/telemetry.yaml"]
+	_, bare, _ := strings.Cut(telemetry, "\n") // without its comment
+	selector, _, _ := strings.Cut(bare, "  accessLogging:")
+	_, selector, _ = strings.Cut(selector, "spec:\n")
+	page := func(link, block string) string { return "A.\n\n[a](" + link + "):\n\n```yaml\n" + block + "```\n" }
+	for _, block := range []string{telemetry, bare, selector} {
+		require.NoError(t, checkYAML(root(t), "samples/x.md", page("../deploy/access-log/telemetry.yaml", block)))
+	}
+	blocks := map[string]struct{ link, block, want string }{
+		"another value":   {"../deploy/access-log/telemetry.yaml", strings.Replace(bare, "envoy", "envoi", 1), "does not say"},
+		"a line missing":  {"../deploy/access-log/telemetry.yaml", strings.Replace(bare, "  selector:\n", "", 1), "does not say"},
+		"its end missing": {"../deploy/access-log/telemetry.yaml", strings.Replace(bare, "    - name: envoy\n", "", 1), "does not say"},
+		"another comment": {"../deploy/access-log/telemetry.yaml", "# B\n" + bare, "does not say"},
+		"another file":    {"../deploy/https/service-entry.yaml", bare, "does not say"},
+		"no such file":    {"../deploy/https/no.yaml", bare, "no such file"},
+		"no file":         {"https.md", bare, "no link to a file"},
+	}
+	for name, tt := range blocks {
+		assert.ErrorContains(t, checkYAML(root(t), "samples/x.md", page(tt.link, tt.block)), tt.want, name)
 	}
 }
 
