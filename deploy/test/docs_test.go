@@ -273,25 +273,25 @@ func TestDocumentsMistakes(t *testing.T) {
 		assert.ErrorContains(t, err, want)
 	}
 
+	const file = "../deploy/access-log/telemetry.yaml"
 	telemetry := read(t, "deploy/access-log/telemetry.yaml")["deploy/access-log/telemetry.yaml"]
-	_, bare, _ := strings.Cut(telemetry, "\n") // without its comment
-	selector, _, _ := strings.Cut(bare, "  accessLogging:")
-	_, selector, _ = strings.Cut(selector, "spec:\n")
+	_, object, _ := strings.Cut(telemetry, "\n") // without its comment
+	_, part, _ := strings.Cut(object, "\nspec:\n")
 	page := func(link, block string) string { return "A.\n\n[a](" + link + "):\n\n```yaml\n" + block + "```\n" }
-	for _, block := range []string{telemetry, bare, selector} {
-		require.NoError(t, checkYAML(root(t), "samples/x.md", page("../deploy/access-log/telemetry.yaml", block)))
+	for _, block := range []string{telemetry, object, part} {
+		require.NoError(t, checkYAML(root(t), "samples/x.md", page(file, block)))
 	}
-	blocks := map[string]struct{ link, block, want string }{
-		"another value":   {"../deploy/access-log/telemetry.yaml", strings.Replace(bare, "envoy", "envoi", 1), "does not say"},
-		"a line missing":  {"../deploy/access-log/telemetry.yaml", strings.Replace(bare, "  selector:\n", "", 1), "does not say"},
-		"its end missing": {"../deploy/access-log/telemetry.yaml", strings.Replace(bare, "    - name: envoy\n", "", 1), "does not say"},
-		"another comment": {"../deploy/access-log/telemetry.yaml", "# B\n" + bare, "does not say"},
-		"another file":    {"../deploy/https/service-entry.yaml", bare, "does not say"},
-		"no such file":    {"../deploy/https/no.yaml", bare, "no such file"},
-		"no file":         {"https.md", bare, "no link to a file"},
+	tests = map[string]string{
+		page(file, strings.Replace(object, "envoy", "envoi", 1)):          "does not say",
+		page(file, strings.Replace(object, "  selector:\n", "", 1)):       "does not say",
+		page(file, strings.Replace(object, "    - name: envoy\n", "", 1)): "does not say", // its end
+		page(file, "# Another comment\n"+object):                          "does not say",
+		page("../deploy/https/service-entry.yaml", object):                "does not say",
+		page("../deploy/https/no-such.yaml", object):                      "no such file",
+		page("https.md", object):                                          "no link to a file",
 	}
-	for name, tt := range blocks {
-		assert.ErrorContains(t, checkYAML(root(t), "samples/x.md", page(tt.link, tt.block)), tt.want, name)
+	for text, want := range tests {
+		assert.ErrorContains(t, checkYAML(root(t), "samples/x.md", text), want, text)
 	}
 }
 
