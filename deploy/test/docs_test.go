@@ -136,7 +136,7 @@ func anchors(text string) []string {
 	return all
 }
 
-// Every YAML block is what the file says that the paragraph above it links to.
+// Every YAML block shows the file that the paragraph above it links to.
 func TestDocumentsYAML(t *testing.T) {
 	t.Parallel()
 
