@@ -1,24 +1,32 @@
 #!/usr/bin/env bash
-# Plays one of the pages in this folder on the current cluster: runs its commands and checks their output.
+# Plays one of the pages in this folder: runs its commands and checks their output.
 set -uo pipefail
 
 usage() {
   cat <<'TEXT'
 Usage: samples/walkthrough.sh PAGE [--offline] [--pause] [--keep]
 
-PAGE is a walk-through: https, tls-origination, books-only, both, egress-gateway, ambient, or a Markdown file.
-It runs in kubectl's current context and namespace, where Bookinfo must be installed.
+PAGE is a walk-through: https, tls-origination, books-only, both,
+egress-gateway, ambient, envoy, or a Markdown file. All but envoy run in
+kubectl's current context and namespace, where Bookinfo must be installed.
 
-  --offline  use the stand-in for Google Books: plays offline.md first, and uses deploy/offline/X for deploy/X
-  --pause    wait for Enter before each command, for a demo
-  --keep     leave everything in place at the end, also after a failure
+  --offline  use the stand-in for Google Books: play offline.md first, and use
+             deploy/offline/X for deploy/X
+  --pause    for an audience: show the text and the YAML of the page too, and
+             wait for Enter before each command
+  --keep     leave everything but background programs in place at the end, also
+             after a failure
   --help     show this text
 
-Each shell block at the left margin is run. If a text block follows it, the output must match: "…" stands for any text
-in a line, and a line of "…" for any lines. A block that changes nothing is repeated until its output matches, for at
-most WALKTHROUGH_WAIT seconds (90). After a failure or Ctrl-C, the page's section "Clean up" is run.
+Each shell block at the left margin is run. If a text block follows it, the
+output must match: "…" stands for any text in a line, and a line of "…" for any
+lines. A block that changes nothing is repeated until its output matches, for at
+most WALKTHROUGH_WAIT seconds (90). The page's section "Clean up" is also run
+after a failure or Ctrl-C. A page whose first line is <!-- needs: PROGRAM… -->
+needs these programs, but no cluster.
 
-Exit status: 0 everything matched, 1 something did not, 2 nothing was started, 130 Ctrl-C.
+Exit status: 0 everything matched, 1 something did not, 2 nothing was started,
+130 Ctrl-C.
 TEXT
 }
 
@@ -28,29 +36,35 @@ refuse() {
 }
 
 newline=$'\n'
-commands=() expected=() headings=() clean_ups=()
+commands=() expected=() headings=() slides=() clean_ups=()
 
 # read_page appends the blocks of a page. Blocks in lists and quotations are for the reader only.
 read_page() {
-  local line heading='' fence='' text='' below=false
+  local line heading='' fence='' text='' prose='' below=false
   while IFS= read -r line; do
     if [[ -z $fence ]]; then
       case $line in
-        '## '*) heading=${line#'## '} ;;
-        '```'?*) fence=${line#'```'} text='' ;;
+        '## '*) heading=${line#'## '} line="== $heading" ;;
+        '```'?*) fence=${line#'```'} text='' line='' ;;
         '') ;;
-        *) below=false ;; # only the block right below a command is its output
+        *) below=false ;; # a text block belongs to a command only if no prose is in between
       esac
+      prose+=$line$newline
     elif [[ $line != '```' ]]; then
       text+=$line$newline
     else
       case $fence in
         sh | "sh $network")
           [[ $heading != 'Clean up' ]] || clean_ups=("${#commands[@]}" ${clean_ups[@]+"${clean_ups[@]}"})
-          headings+=("$heading") commands+=("$(use_stand_in <<<"$text")") expected+=('') below=true
+          text=$(use_stand_in <<<"$text")
+          headings+=("$heading") commands+=("$text") expected+=('') slides+=("$prose$newline$(show "$text")")
+          prose='' below=true
+          ;;
+        yaml)
+          if [[ $below == true ]]; then slides[${#slides[@]} - 1]+=$newline$newline${text%"$newline"}; else prose+=$text; fi
           ;;
         text | json)
-          [[ $below == false ]] || expected[${#commands[@]} - 1]=$text
+          if [[ $below == true ]]; then expected[${#commands[@]} - 1]=$text; else prose+=$text; fi
           below=false
           ;;
         *) below=false ;;
@@ -71,6 +85,12 @@ use_stand_in() {
   fi
 }
 
+# plain takes comments, fences, images and the targets of links out of Markdown.
+plain() {
+  sed -e '/^<!--/d' -e '/^[> ]*```/d' | sed -e ':all' -e '$!{' -e 'N' -e 'b all' -e '}' \
+    -e 's/!\[[^]]*\]([^)]*)//g' -e 's/\[\([^]]*\)\]([^)]*)/\1/g' | sed -e '/./,$!d' | cat -s
+}
+
 # uniform replaces what differs between two runs: times, ids, addresses, sizes, ages and the wording of kubectl.
 uniform() {
   sed -E -e '/^Waiting for deployment /d' -e '/Warning: Sorting order is set /d' -e 's/ from [a-z0-9-]+ namespace$//' \
@@ -78,6 +98,7 @@ uniform() {
     -e 's/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}/ID/g' \
     -e 's/[0-9]{1,3}(\.[0-9]{1,3}){3}(:[0-9]+)?/ADDRESS/g' \
     -e 's/,"trace_id":"[^"]*"//g' -e 's/"(bytes|ms|upstream_ms)":[0-9.]+/"\1":SIZE/g' \
+    -e 's/bytes=[0-9]+/bytes=SIZE/g' \
     -e 's/ "-" [0-9]+ [0-9]+ [0-9]+ ([0-9]+|-) "/ "-" SIZES "/g'
 }
 
@@ -101,10 +122,15 @@ indent() { sed -e 's/^/    /'; }
 # play runs a block until its output matches.
 play() {
   local command=${commands[$1]} want=${expected[$1]} output='' status=0 deadline=$((SECONDS + wait))
-  [[ ${headings[$1]} == "$heading" ]] || printf '\n== %s\n' "${headings[$1]}"
-  heading=${headings[$1]}
-  show "$command"
-  [[ $pause == false ]] || read -r -p '[Enter] ' _
+  if [[ $pause == true ]]; then
+    echo
+    plain <<<"${slides[$1]}"
+    [[ -z $(sed -E '/^[a-z_]+\(\) \{|^[ }]/d' <<<"$command") ]] || read -r -p '[Enter] ' _ # not before a definition
+  else
+    [[ ${headings[$1]} == "$heading" ]] || printf '\n== %s\n' "${headings[$1]}"
+    heading=${headings[$1]}
+    show "$command"
+  fi
   while true; do
     # In this shell, so that functions and variables persist.
     eval "$command" </dev/null >"$scratch/output" 2>&1
@@ -123,13 +149,17 @@ play() {
 }
 
 # A block that matches this changes something, so it is not repeated.
-changes='kubectl (annotate|apply|create|delete|label|patch|rollout|scale|set|wait) |go run |\(\) \{'
+changes='kubectl (annotate|apply|create|delete|label|patch|rollout|scale|set|wait) |go run |make |kill |\(\) \{'
 
 fail() {
   if [[ -n $2 ]]; then
     printf 'FAIL Expected:\n%s\nThe last output was:\n%s\n' "$(indent <<<"${2%"$newline"}")" "$(indent <<<"$1")"
   else
     printf 'FAIL Exit status %s:\n%s\n' "$3" "$(indent <<<"$1")"
+  fi
+  if [[ $needs != cluster ]]; then
+    tail -n 5 "bin/$(basename "$page" .md)"/*.log 2>/dev/null | indent
+    exit 1
   fi
   echo 'Pods, details, and the proxy:'
   {
@@ -141,6 +171,16 @@ fail() {
 }
 
 preflight() {
+  local word
+  for word in $needs; do
+    command -v "$word" >/dev/null || refuse "$word is not on the PATH"
+  done
+  while IFS=: read -r _ word; do
+    ! (: <"/dev/tcp/localhost/$word") 2>/dev/null || refuse "port $word is in use: end the program that listens on it"
+  done < <(grep -oE 'localhost:[0-9]+' "$page")
+}
+
+preflight_cluster() {
   local words line names # names: the output of kubectl
   command -v kubectl >/dev/null || refuse 'kubectl is not on the PATH'
   [[ ${commands[*]} != *'go run '* ]] || command -v go >/dev/null || refuse '--offline makes a certificate with go, which is not on the PATH'
@@ -173,18 +213,22 @@ preflight() {
   done < <(for i in "${clean_ups[@]}"; do echo "${commands[$i]}"; done)
 }
 
-# finish cleans up, unless the page was played to its end.
+# finish ends the programs that the page has started, and cleans up unless the page was played to its end.
 finish() {
   local status=$1 i line
-  trap '' INT TERM
+  trap '' HUP INT TERM
   trap - EXIT
   exec >&3 2>&4 # Ctrl-C may arrive while the output of a block is captured
+  # shellcheck disable=SC2046 # one word per process
+  kill $(jobs -p) 2>/dev/null
+  wait
   rm -rf "$scratch"
   if [[ $keep == true ]]; then
     printf '\nEverything is left in place (--keep).\n'
   elif [[ $begun == true ]]; then
     printf '\n== Clean up\n'
     while IFS= read -r line; do
+      [[ $line != 'kill '* ]] || continue
       line=${line/#kubectl delete/kubectl delete --ignore-not-found --timeout=60s}
       show "$line"
       eval "$line" </dev/null || { echo 'FAIL Not everything could be deleted' && status=$((status ? status : 1)); }
@@ -193,7 +237,7 @@ finish() {
   exit "$status"
 }
 
-page='' network=online pause=false keep=false begun=false heading='' wait=${WALKTHROUGH_WAIT:-90}
+page='' network=online needs=cluster pause=false keep=false begun=false heading='' wait=${WALKTHROUGH_WAIT:-90}
 for argument; do
   case $argument in
     --offline) network=offline ;;
@@ -214,13 +258,20 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 [[ -f $page ]] || refuse "there is no page $page; see --help"
 [[ $wait =~ ^[1-9][0-9]*$ ]] || refuse 'WALKTHROUGH_WAIT must be a number of seconds'
 
+first=''
+IFS= read -r first <"$page"
+if [[ $first == '<!-- needs: '*' -->' ]]; then
+  needs=${first#'<!-- needs: '}
+  needs=${needs%' -->'} network=online
+fi
 [[ $network == online ]] || read_page samples/offline.md
 read_page "$page"
 [[ ${#clean_ups[@]} -gt 0 ]] || refuse "$page is not a walk-through: it has no section \"Clean up\""
-preflight
+if [[ $needs == cluster ]]; then preflight_cluster; else preflight; fi
 scratch=$(mktemp -d)
 exec 3>&1 4>&2
 trap 'finish $?' EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 begun=true

@@ -2,11 +2,13 @@ package manifests_test
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +21,7 @@ import (
 // walk is one run of samples/walkthrough.sh with testdata/walkthrough/kubectl
 // in place of kubectl and go.
 type walk struct {
-	args    string // PAGE stands for testdata/walkthrough/page.md
+	args    string // PAGE and PROGRAMS stand for the pages in testdata/walkthrough
 	broken  string // what is wrong with the cluster, see the fake
 	missing string // a program that is not on the PATH
 	certs   bool   // bin/certs exists
@@ -37,7 +39,7 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 	fake, err := filepath.Abs("testdata/walkthrough/kubectl")
 	require.NoError(t, err)
 	programs := map[string]string{"kubectl": fake, "go": fake}
-	for _, name := range []string{"bash", "basename", "cat", "date", "dirname", "mktemp", "rm", "sed", "sleep", "touch"} {
+	for _, name := range []string{"bash", "basename", "cat", "date", "dirname", "grep", "mktemp", "rm", "sed", "sleep", "tail", "touch"} {
 		programs[name], err = exec.LookPath(name)
 		require.NoError(t, err)
 	}
@@ -52,9 +54,8 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 	if w.certs {
 		require.NoError(t, os.Mkdir(filepath.Join(bin, "certs"), 0o755))
 	}
-	page, err := filepath.Abs("testdata/walkthrough/page.md")
-	require.NoError(t, err)
-	args := strings.Fields(strings.ReplaceAll(w.args, "PAGE", page))
+	pages := filepath.Dir(fake)
+	args := strings.Fields(strings.NewReplacer("PAGE", pages+"/page.md", "PROGRAMS", pages+"/programs.md").Replace(w.args))
 	if w.wait == "" {
 		w.wait = "1"
 	}
@@ -69,6 +70,7 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 	command.Stdout, command.Stderr = output, &problems
 	_, err = command.StdinPipe() // stays open: --pause waits
 	require.NoError(t, err)
+	command.WaitDelay = 5 * time.Second                      // not for ever, if a program of the page has outlived it
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C goes to a whole group
 	require.NoError(t, command.Start())
 	read := func(name string) string {
@@ -79,7 +81,7 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 		require.Eventually(t, func() bool {
 			_, err := os.Stat(filepath.Join(dir, w.until))
 			return err == nil || strings.Contains(read("stdout"), w.until)
-		}, 20*time.Second, 10*time.Millisecond)
+		}, 90*time.Second, 10*time.Millisecond)
 		require.NoError(t, syscall.Kill(-command.Process.Pid, syscall.SIGINT))
 	}
 	_ = command.Wait() // the status says it
@@ -162,10 +164,25 @@ func TestWalkthrough(t *testing.T) {
 			stdout: "== Clean up",
 		},
 		"Ctrl-C in a pause": {
-			walk:   walk{args: "PAGE --pause", until: "$ ask() {"},
+			walk:   walk{args: "PAGE --pause", until: "kind: Telemetry"},
 			status: 130,
 			calls:  cleanUp,
-			stdout: "== Clean up",
+			stdout: `
+# A page for the tests
+== Deploy
+Ask the product
+page:
+
+$ ask() {
+  kubectl exec deployment/ratings-v1 -- curl "$1"
+}
+
+$ kubectl apply -k deploy/access-log
+$ kubectl apply -k deploy/https
+
+kind: Telemetry
+
+== Clean up`,
 		},
 	}
 	for name, test := range tests {
@@ -180,6 +197,69 @@ func TestWalkthrough(t *testing.T) {
 	}
 }
 
+// Nothing that a page starts outlives it.
+func TestWalkthroughEndsPrograms(t *testing.T) {
+	t.Parallel()
+
+	tests := map[string]struct {
+		walk
+		status int
+		stdout string
+	}{
+		"played to the end": {
+			walk:   walk{args: "PROGRAMS"},
+			stdout: "\ncleaned\n",
+		},
+		"kept": {
+			walk:   walk{args: "PROGRAMS --keep"},
+			stdout: "left in place",
+		},
+		"a failure": {
+			walk:   walk{args: "PROGRAMS", broken: "answer"},
+			status: 1,
+			stdout: "\ncleaned\n",
+		},
+		"Ctrl-C": {
+			walk:   walk{args: "PROGRAMS", broken: "hang", until: "hangs"},
+			status: 130,
+			stdout: "\ncleaned\n",
+		},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+
+			status, stdout, stderr, calls := test.run(t)
+			assert.Equal(t, test.status, status, "%s%s", stdout, stderr)
+			assert.Contains(t, stdout, test.stdout)
+			assert.Empty(t, calls, "no cluster is needed")
+			match := regexp.MustCompile(`(?m)^program (\d+)$`).FindStringSubmatch(stdout)
+			require.NotNil(t, match, stdout)
+			pid, err := strconv.Atoi(match[1])
+			require.NoError(t, err)
+			assert.ErrorIs(t, syscall.Kill(pid, syscall.SIGKILL), syscall.ESRCH, "program %d is still there", pid)
+		})
+	}
+}
+
+// A port that is in use is named before anything is started.
+func TestWalkthroughPorts(t *testing.T) {
+	t.Parallel()
+
+	other, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = other.Close() }()
+	_, port, err := net.SplitHostPort(other.Addr().String())
+	require.NoError(t, err)
+	page := filepath.Join(t.TempDir(), "page.md")
+	text := "<!-- needs: cat sleep -->\nIt uses localhost:" + port + ".\n## Clean up\n```sh\ntrue\n```\n"
+	require.NoError(t, os.WriteFile(page, []byte(text), 0o600))
+	status, stdout, stderr, _ := walk{args: page}.run(t)
+	assert.Equal(t, 2, status)
+	assert.Empty(t, stdout)
+	assert.Equal(t, "walkthrough: port "+port+" is in use: end the program that listens on it\n", stderr)
+}
+
 // With something missing or in the way, it changes nothing and says one line.
 func TestWalkthroughRefuses(t *testing.T) {
 	t.Parallel()
@@ -191,6 +271,7 @@ func TestWalkthroughRefuses(t *testing.T) {
 		"only one PAGE at a time":              {args: "https both"},
 		"unknown argument \"--online\"":        {args: "https --online"},
 		"WALKTHROUGH_WAIT must be a number":    {args: "https", wait: "0"},
+		"curl is not on the PATH":              {args: "envoy"},
 		"kubectl is not on the PATH":           {args: "https", missing: "kubectl"},
 		"kubectl cannot reach a cluster":       {args: "https", broken: "cluster"},
 		"Istio is not installed":               {args: "https", broken: "istio"},
