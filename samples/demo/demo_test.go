@@ -28,7 +28,7 @@ func TestOnce(t *testing.T) {
 	t.Parallel()
 	var stdout, stderr bytes.Buffer
 	google := googlebookstest.Config{RequireKey: true, Keys: []string{fakeKey}}
-	require.Equal(t, exitOK, run(t.Context(), google, []string{"--once"}, &stdout, &stderr), stderr.String())
+	require.Equal(t, exitOK, run(t.Context(), google, []string{"--once"}, nil, &stdout, &stderr), stderr.String())
 	assert.Empty(t, stderr.String())
 
 	out := stdout.String()
@@ -46,15 +46,15 @@ func TestOnce(t *testing.T) {
      "ISBN-10":"0486424618","ISBN-13":"9780486424613"}
     200 OK, in N ms
 
-    network saw  www.googleapis.com in N bytes
-    Google log   GET /books/v1/volumes?q=isbn:0486424618 200
+  network saw www.googleapis.com, N bytes
+  Google log  GET /books/v1/volumes?q=isbn:0486424618 200
 `)
 	assert.Contains(t, out, `
     200 OK, in N ms
 
-    sidecar log  GET /books/v1/volumes?q=isbn:0486424618 200
-    network saw  www.googleapis.com in N bytes
-    Google log   GET /books/v1/volumes?q=isbn:0486424618 200
+  sidecar log GET /books/v1/volumes?q=isbn:0486424618 200
+  network saw www.googleapis.com, N bytes
+  Google log  GET /books/v1/volumes?q=isbn:0486424618 200
 `)
 	assert.Contains(t, out, `
     {"error":"no answer from www.googleapis.com:443.
@@ -62,9 +62,9 @@ func TestOnce(t *testing.T) {
      check that it has a ServiceEntry."}
     502 Bad Gateway, in N ms
 
-    mesh log     www.googleapis.com: no ServiceEntry, closed
-    mesh log     www.googleapis.com: no ServiceEntry, closed
-    mesh log     www.googleapis.com: no ServiceEntry, closed
+  mesh log    www.googleapis.com: no ServiceEntry, closed
+  mesh log    www.googleapis.com: no ServiceEntry, closed
+  mesh log    www.googleapis.com: no ServiceEntry, closed
 `)
 	assert.Contains(t, out, "✓ All as expected, in N s.")
 }
@@ -77,7 +77,7 @@ func TestNotAsExpected(t *testing.T) {
 		"demo: listen tcp 192.0.2.1:0: ":                 {HTTPAddr: "192.0.2.1:0"},
 	} {
 		var stdout, stderr bytes.Buffer
-		assert.Equal(t, exitFailure, run(t.Context(), google, []string{"--once"}, &stdout, &stderr))
+		assert.Equal(t, exitFailure, run(t.Context(), google, []string{"--once"}, nil, &stdout, &stderr))
 		assert.Regexp(t, want, stderr.String())
 		assert.Equal(t, strings.Contains(want, "scenario"), strings.Contains(stdout.String(), "✗ not as expected"))
 		assert.NotContains(t, stdout.String(), "✓")
@@ -92,7 +92,7 @@ func TestUntilCtrlC(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = stdout.Close() })
 	status := make(chan int, 1)
-	go func() { status <- run(ctx, googlebookstest.Config{}, nil, stdout, io.Discard) }()
+	go func() { status <- run(ctx, googlebookstest.Config{}, nil, nil, stdout, io.Discard) }()
 	waitFor := func(text string) (output string) {
 		t.Helper()
 		require.Eventually(t, func() bool {
@@ -109,7 +109,10 @@ func TestUntilCtrlC(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, want, got)
 	}
-	waitFor("sidecar log  GET /books/v1/volumes?q=isbn:9780307474728 200")
+	waitFor("sidecar log GET /books/v1/volumes?q=isbn:9780307474728 200")
+	for line := range strings.Lines(waitFor("Google log  GET /books/v1/volumes?q=isbn:9780307474728 200")) {
+		assert.LessOrEqual(t, utf8.RuneCountInString(line), 61, line)
+	}
 	ctrlC()
 	assert.Equal(t, exitOK, <-status)
 	assert.True(t, strings.HasSuffix(waitFor("Stopped"), "\n  Stopped.\n"))
@@ -122,8 +125,38 @@ func TestCtrlCDuringTheShow(t *testing.T) {
 	ctx, ctrlC := context.WithCancel(t.Context())
 	ctrlC()
 	var stderr bytes.Buffer
-	assert.Equal(t, exitOK, run(ctx, googlebookstest.Config{}, []string{"--once"}, io.Discard, &stderr))
+	assert.Equal(t, exitOK, run(ctx, googlebookstest.Config{}, []string{"--once"}, nil, io.Discard, &stderr))
 	assert.Empty(t, stderr.String())
+}
+
+// enter is called each time that the demo waits, and presses Enter.
+type enter func() error
+
+func (e enter) Read(b []byte) (int, error) { return copy(b, "\n"), e() }
+
+func TestPause(t *testing.T) {
+	t.Parallel()
+	var stdout bytes.Buffer
+	var shown []int
+	count := enter(func() error {
+		shown = append(shown, strings.Count(stdout.String(), "$ curl"))
+		return nil
+	})
+	assert.Equal(t, exitOK, run(t.Context(), googlebookstest.Config{}, []string{"--once", "--pause"}, count, &stdout, io.Discard))
+	assert.Equal(t, []int{1, 2, 3}, shown)
+}
+
+func TestCtrlCInAPause(t *testing.T) {
+	t.Parallel()
+	ctx, ctrlC := context.WithCancel(t.Context())
+	stopped := make(chan struct{})
+	defer close(stopped)
+	hang := enter(func() error {
+		ctrlC()
+		<-stopped
+		return io.EOF
+	})
+	assert.Equal(t, exitOK, run(ctx, googlebookstest.Config{}, []string{"--once", "--pause"}, hang, io.Discard, io.Discard))
 }
 
 func TestArguments(t *testing.T) {
@@ -134,7 +167,7 @@ func TestArguments(t *testing.T) {
 		"9080":    "demo: unknown argument \"9080\"\n\n" + usage,
 	} {
 		var stdout, stderr bytes.Buffer
-		status := run(t.Context(), googlebookstest.Config{}, []string{arg}, &stdout, &stderr)
+		status := run(t.Context(), googlebookstest.Config{}, []string{arg}, nil, &stdout, &stderr)
 		if arg == "--help" {
 			assert.Equal(t, exitOK, status)
 			assert.Equal(t, want, stdout.String())

@@ -24,31 +24,32 @@ const (
 	exitUsage   = 2
 )
 
-// fakeKey is the API key. The stand-in refuses calls without it, so the demo
-// fails if it does not arrive.
+// fakeKey is the API key. The stand-in refuses calls without it.
 const fakeKey = "a-made-up-key"
 
-const usage = `Usage: demo [--once]
+const usage = `Usage: demo [--once] [--pause]
 
 Shows how Bookinfo's details service gets its books through a
-mesh, over HTTPS and over plain HTTP, on this machine alone.
+mesh, over HTTPS and over plain HTTP. All on this machine.
 Then it keeps running for your own curl, until Ctrl-C. With
 --once it ends after the show, with status 1 if an answer was
-not as expected. NO_COLOR=1 turns colours off.
+not as expected. With --pause it waits for Enter after each
+scene. NO_COLOR=1 turns colours off.
 `
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	google := googlebookstest.Config{RequireKey: true, Keys: []string{fakeKey}}
-	os.Exit(run(ctx, google, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, google, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // run runs the program until ctx is done and returns its exit status.
-func run(ctx context.Context, google googlebookstest.Config, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, google googlebookstest.Config, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	once := flags.Bool("once", false, "")
+	pause := flags.Bool("pause", false, "")
 	err := flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("unknown argument %q", flags.Arg(0))
@@ -61,7 +62,7 @@ func run(ctx context.Context, google googlebookstest.Config, args []string, stdo
 		fmt.Fprintf(stderr, "demo: %v\n\n%s", err, usage)
 		return exitUsage
 	}
-	err = show(ctx, newScreen(stdout), google, *once)
+	err = show(ctx, newScreen(stdout), google, *once, *pause, stdin)
 	if err != nil && ctx.Err() == nil { // Ctrl-C is no error
 		fmt.Fprintf(stderr, "demo: %v\n", err)
 		return exitFailure

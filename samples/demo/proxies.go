@@ -24,7 +24,7 @@ func newSidecar(report func(event string), transport http.RoundTripper) http.Han
 			r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = "https", r.In.Host, r.In.Host
 		},
 		ModifyResponse: func(res *http.Response) error {
-			report(fmt.Sprintf("sidecar log  %s %s %d", res.Request.Method, res.Request.URL.RequestURI(), res.StatusCode))
+			report(fmt.Sprintf("sidecar log %s %s %d", res.Request.Method, res.Request.URL.RequestURI(), res.StatusCode))
 			return nil
 		},
 		ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError), // the service reports its 502
@@ -72,9 +72,9 @@ func (w *wire) Close() error {
 	w.once.Do(func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		event := fmt.Sprintf("network saw  %s in %d bytes", readable(w.seen.Bytes()), w.seen.Len())
+		event := fmt.Sprintf("network saw %s, %d bytes", readable(w.seen.Bytes()), w.seen.Len())
 		if w.blocked {
-			event = "mesh log     " + readable(w.seen.Bytes()) + ": no ServiceEntry, closed"
+			event = "mesh log    " + readable(w.seen.Bytes()) + ": no ServiceEntry, closed"
 		}
 		w.report(event)
 	})

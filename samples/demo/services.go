@@ -28,7 +28,7 @@ type services struct {
 // must call close, even after an error.
 func start(ctx context.Context, cfg googlebookstest.Config, scenarios []*scenario) (s *services, err error) {
 	s = &services{events: make(chan string, 64)}
-	cfg.Log = log.New(s, "Google log   ", 0)
+	cfg.Log = log.New(s, "Google log  ", 0)
 	if s.google, err = googlebookstest.Start(cfg); err != nil { //nolint:contextcheck // it ends with close
 		return s, err
 	}
@@ -96,6 +96,7 @@ func (s *services) open(ctx context.Context, sc *scenario) error {
 			0: details.DefaultISBN, 1: "9780141439518", 2: "9780141439471",
 			3: "9780486264783", 4: "9780307474728", 5: "9784101010137",
 		},
+		Metrics: details.NewMetrics("demo"),
 	}))
 	return nil
 }
@@ -131,10 +132,7 @@ func listen(ctx context.Context, port string) (net.Listener, error) {
 }
 
 func (s *services) serve(listener net.Listener, handler http.Handler) {
-	server := &httptest.Server{
-		Listener: listener,
-		Config:   &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second},
-	}
+	server := &httptest.Server{Listener: listener, Config: &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}}
 	server.Start()
 	s.servers = append(s.servers, server)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -35,10 +36,10 @@ func scenarios() []*scenario {
 	}
 	const (
 		request   = "GET /books/v1/volumes?q=isbn:0486424618 200"
-		sidecar   = "sidecar log  " + request
-		encrypted = "network saw  " + googlebooks.DefaultHost + " in "
-		arrived   = "Google log   " + request
-		closed    = "mesh log     " + googlebooks.DefaultHost + ": no ServiceEntry, closed"
+		sidecar   = "sidecar log " + request
+		encrypted = "network saw " + googlebooks.DefaultHost + ", "
+		arrived   = "Google log  " + request
+		closed    = "mesh log    " + googlebooks.DefaultHost + ": no ServiceEntry, closed"
 	)
 	return []*scenario{
 		{
@@ -64,9 +65,9 @@ The mesh can allow or refuse the call, and no more.`,
 			body:      book,
 			seen:      []string{sidecar, encrypted, arrived},
 			lesson: `The same book, but the sidecar reads the call. It can
-log, count, retry and route it by its path before it
-encrypts it and checks Google's certificate. (A small
-proxy plays the sidecar here. In a mesh it is Envoy.)`,
+log, count, retry or route the call. Then it encrypts
+it, and checks Google's certificate. (A small proxy
+plays the sidecar here. In a mesh it is Envoy.)`,
 		},
 		{
 			title:   "3  A mesh that lets nothing out",
@@ -84,8 +85,7 @@ proxy plays the sidecar here. In a mesh it is Envoy.)`,
 			lesson: `Under REGISTRY_ONLY the mesh closes every connection
 without a ServiceEntry (Istio's BlackHoleCluster). The
 service tries three times and says what is missing. The
-product page, which waits up to 3 s, shows everything
-except the details.`,
+product page shows everything except the details.`,
 		},
 	}
 }
@@ -103,21 +103,26 @@ func (sc *scenario) check(status int, body string, events []string) error {
 
 // show runs all scenarios. Then, unless once is set, it shows the events of the
 // reader's own calls until ctx is done.
-func show(ctx context.Context, out screen, google googlebookstest.Config, once bool) error {
+func show(ctx context.Context, out screen, google googlebookstest.Config, once, pause bool, stdin io.Reader) error {
 	all := scenarios()
 	s, err := start(ctx, google, all)
 	defer s.close()
 	if err != nil {
 		return err
 	}
-	out.line("\n  %s\n", out.paint(bold, "Bookinfo details: two ways out of the mesh, one blocked"))
+	out.line("\n  %s\n", out.paint(bold, "details: two ways out of the mesh, and a mesh that blocks"))
 	out.line(`  The details service is the real one. A stand-in plays
-  Google Books. All of it runs on this machine: no API key,
-  no internet.`)
-	begin := time.Now()
+  Google Books, so you need no API key and no internet.`)
+	input := bufio.NewReader(stdin)
+	var took time.Duration
 	for _, sc := range all {
+		begin := time.Now()
 		if err := s.play(ctx, out, sc); err != nil {
 			return err
+		}
+		took += time.Since(begin)
+		if pause {
+			out.pause(ctx, input)
 		}
 	}
 	out.heading("Side by side", "")
@@ -126,11 +131,11 @@ func show(ctx context.Context, out screen, google googlebookstest.Config, once b
   the mesh sees     server name   method, path, status, key
   the network sees  server name   server name
   the reader gets   the book      the same, byte for byte`)
-	out.line("\n  %s", out.paint(green, fmt.Sprintf("✓ All as expected, in %.1f s.", time.Since(begin).Seconds())))
+	out.line("\n  %s", out.paint(green, fmt.Sprintf("✓ All as expected, in %.1f s.", took.Seconds())))
 	out.heading("What next", "")
 	out.indented("The real Google Books, with your API key:\n\nGOOGLE_BOOKS_API_KEY=… PORT=9090 make run\n")
 	if once {
-		out.indented("The demo again, and then your own curl:\n\nmake demo")
+		out.indented("To try your own curl:\n\nmake demo")
 		return nil
 	}
 	out.indented("In another terminal, with any book from 0 to 5:\n")
@@ -141,7 +146,7 @@ func show(ctx context.Context, out screen, google googlebookstest.Config, once b
 	for {
 		select {
 		case event := <-s.events:
-			out.indented("%s", event)
+			out.line("  %s", event)
 		case <-ctx.Done():
 			out.line("\n  Stopped.")
 			return nil
@@ -167,7 +172,7 @@ func (s *services) play(ctx context.Context, out screen, sc *scenario) error {
 	}
 	result := fmt.Sprintf("%d %s, in %d ms", status, http.StatusText(status), took.Milliseconds())
 	out.indented("%s\n%s\n", body, out.paint(dim, result))
-	out.indented("%s", strings.Join(events, "\n"))
+	out.line("  %s", strings.Join(events, "\n  "))
 	if err != nil {
 		out.indented("\n%s", out.paint(red, "✗ not as expected"))
 		return fmt.Errorf("scenario %c: %w", sc.title[0], err)
@@ -236,6 +241,17 @@ func (s screen) paint(colour, text string) string {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+// pause waits for a line of input, for its end or until ctx is done.
+func (s screen) pause(ctx context.Context, input *bufio.Reader) {
+	fmt.Fprint(s, "\n  [Enter] ")
+	read := make(chan error, 1)
+	go func() { _, err := input.ReadString('\n'); read <- err }()
+	select {
+	case <-read:
+	case <-ctx.Done():
+	}
 }
 
 func (s screen) line(format string, args ...any) { fmt.Fprintf(s, format+"\n", args...) }
