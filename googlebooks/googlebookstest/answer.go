@@ -1,7 +1,6 @@
 package googlebookstest
 
 import (
-	"bytes"
 	"embed"
 	"encoding/json"
 	"fmt"
@@ -16,19 +15,17 @@ import (
 //go:embed volumes/*.json
 var samples embed.FS
 
-// googleErrors are Google's errors by the name of their fault. Those whose
-// first key is "errors" have the format from before 2020, which still occurs.
-// "400-mesh-headers" is the stand-in's own.
+// errorsJSON are Google's errors. Like Google's, they have no Retry-After. Those
+// that begin with "errors" have the format from before 2020, which still occurs.
 //
 //go:embed errors.json
-var googleErrors []byte
+var errorsJSON []byte
 
 // answer is a response without any fault.
 type answer struct {
 	status      int
 	contentType string
 	body        []byte
-	reason      string // in Google's error
 }
 
 // Sample returns the answer to q=isbn:… for one of the files in the folder
@@ -41,16 +38,25 @@ func Sample(isbn string) []byte {
 	return body
 }
 
-// samplesByISBN returns the samples by each ISBN that they contain.
-func samplesByISBN() map[string][]byte {
+// Samples returns the ISBNs for which there is a Sample.
+func Samples() []string {
 	files, err := samples.ReadDir("volumes")
 	if err != nil {
 		panic(err) // embedded: cannot fail
 	}
+	isbns := make([]string, len(files))
+	for i, file := range files {
+		isbns[i] = strings.TrimSuffix(file.Name(), ".json")
+	}
+	return isbns
+}
+
+// samplesByISBN returns the samples by each ISBN that they contain.
+func samplesByISBN() map[string][]byte {
 	identifier := regexp.MustCompile(`"identifier": "(\w+)"`)
 	byISBN := make(map[string][]byte)
-	for _, file := range files {
-		body := Sample(strings.TrimSuffix(file.Name(), ".json"))
+	for _, isbn := range Samples() {
+		body := Sample(isbn)
 		for _, match := range identifier.FindAllSubmatch(body, -1) {
 			byISBN[string(match[1])] = body
 		}
@@ -62,33 +68,14 @@ func jsonAnswer(status int, body []byte) answer {
 	return answer{status: status, contentType: "application/json; charset=UTF-8", body: body}
 }
 
-// errorAnswer returns Google's error for a fault. Like Google, it has no
-// Retry-After.
-func errorAnswer(fault string) answer {
-	var all map[string]json.RawMessage
-	unmarshal(googleErrors, &all)
-	var envelope struct {
-		Code   int
-		Errors []struct{ Reason string }
-	}
-	unmarshal(all[fault], &envelope)
-	a := jsonAnswer(envelope.Code, fmt.Appendf(nil, "{\n  \"error\": %s\n}\n", all[fault]))
-	a.reason = envelope.Errors[0].Reason
-	return a
-}
-
-// replace replaces a placeholder in the body with text, escaped for JSON.
-func (a answer) replace(placeholder, text string) answer {
-	quoted, _ := json.Marshal(text) //nolint:errchkjson // a string cannot fail
-	a.body = bytes.ReplaceAll(a.body, []byte(placeholder), quoted[1:len(quoted)-1])
-	return a
-}
-
 // htmlError returns the HTML page of Google's front end for a request that does
 // not reach the API.
 func htmlError(status int) answer {
 	text, sorry := http.StatusText(status), "The requested URL was not found on this server."
-	if status >= http.StatusInternalServerError {
+	switch {
+	case status == http.StatusTooManyRequests:
+		sorry = "We're sorry... but your network may be sending automated queries."
+	case status >= http.StatusInternalServerError:
 		text, sorry = "Server Error", "The server encountered a temporary error and could not complete your request."
 	}
 	body := fmt.Appendf(nil, `<!DOCTYPE html>

@@ -1,7 +1,6 @@
 package googlebookstest
 
 import (
-	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -19,22 +18,20 @@ type Leaf struct {
 	// Names are its host names and IP addresses. If empty: www.googleapis.com,
 	// localhost, 127.0.0.1 and ::1.
 	Names []string
-	// NotBefore and NotAfter are the bounds of its validity. The default of
-	// NotBefore is an hour ago, because a client's clock may be behind. That of
-	// NotAfter is a year from now, because some platforms refuse certificates
-	// that are valid for longer.
-	NotBefore, NotAfter time.Time
 }
 
 // NewCertificate returns a server's certificate, its private key and the
 // certificate of the new CA that issued it, all in PEM. Nobody keeps the CA's
 // key, so the CA can sign nothing else.
 func NewCertificate(leaf Leaf) (certPEM, keyPEM, caPEM []byte, err error) {
+	// A client's clock may be behind. Some platforms refuse what is valid for longer
+	// than a year.
 	now := time.Now()
+	notBefore, notAfter := now.Add(-time.Hour), now.AddDate(1, 0, 0)
 	ca, err := sign(&x509.Certificate{
 		Subject:               pkix.Name{CommonName: "books-emulator CA"},
-		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.AddDate(1, 0, 0),
+		NotBefore:             notBefore,
+		NotAfter:              notAfter,
 		IsCA:                  true,
 		MaxPathLenZero:        true,
 		BasicConstraintsValid: true,
@@ -45,8 +42,8 @@ func NewCertificate(leaf Leaf) (certPEM, keyPEM, caPEM []byte, err error) {
 	}
 	template := &x509.Certificate{
 		Subject:               pkix.Name{CommonName: "books-emulator"},
-		NotBefore:             cmp.Or(leaf.NotBefore, ca.Leaf.NotBefore),
-		NotAfter:              cmp.Or(leaf.NotAfter, ca.Leaf.NotAfter),
+		NotBefore:             notBefore,
+		NotAfter:              notAfter,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},

@@ -23,16 +23,13 @@ func TestQueries(t *testing.T) {
 	none := "{\n  \"kind\": \"books#volumes\",\n  \"totalItems\": 0\n}\n"
 	srv := newServer(t, googlebookstest.Config{})
 	for query, want := range map[string]string{ // the whole answer, or a part of an error
-		"q=isbn:0486424618":               comedy,
-		"q=isbn:978-0-486-42461-3":        comedy,
-		"q=ISBN%3A0141439513":             sample("9780141439518"),
-		"q=isbn:9789999999991":            none,
-		"q=0486424618":                    none,
-		"":                                `"required"`,
-		"q=":                              `"queryRequired"`,
-		"q=isbn:0486424618&maxResults=40": comedy,
-		"q=isbn:0486424618&maxResults=41": `Invalid value '41'`,
-		`q=isbn:0486424618&maxResults="`:  `Invalid value '\"'`,
+		"q=isbn:0486424618":        comedy,
+		"q=isbn:978-0-486-42461-3": comedy,
+		"q=ISBN%3A0141439513":      sample("9780141439518"),
+		"q=isbn:9789999999991":     none,
+		"q=0486424618":             none,
+		"":                         `"required"`,
+		"q=":                       `"queryRequired"`,
 	} {
 		resp, body := get(t, srv, volumesPath+"?"+query)
 		if strings.HasPrefix(want, "{") {
@@ -125,7 +122,7 @@ func TestScript(t *testing.T) {
 	srv := newServer(t, googlebookstest.Config{})
 	srv.Script("reset", "reset")
 	srv.Script("503-backend-failed", "ok", "429-per-day")
-	assert.PanicsWithError(t, `unknown fault "503"`, func() { srv.Script("reset", "503") })
+	assert.PanicsWithValue(t, `googlebookstest: unknown fault "503"`, func() { srv.Script("reset", "503") })
 	for _, want := range []int{503, 200, 429, 200, 200} {
 		resp, _ := get(t, srv, comedyPath)
 		assert.Equal(t, want, resp.StatusCode)

@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -35,7 +37,8 @@ const (
 // key and has no faults.
 type Config struct {
 	// HTTPAddr and HTTPSAddr are the addresses to listen on for plain HTTP and
-	// for TLS. If empty, a free port of 127.0.0.1.
+	// for TLS. If empty, a free port of 127.0.0.1. The host localhost stands for
+	// both 127.0.0.1 and ::1, on the same port.
 	HTTPAddr, HTTPSAddr string
 
 	// Certificate is presented in the TLS handshake. If nil, a new CA issues one
@@ -81,6 +84,8 @@ type Server struct {
 
 	cfg     Config
 	answers map[string][]byte // by ISBN-10 and ISBN-13
+	faults  map[string]Fault
+	client  *http.Client
 
 	mu        sync.Mutex
 	script    []Fault
@@ -111,7 +116,7 @@ func Start(cfg Config) (*Server, error) {
 	cfg.Slow = cmp.Or(cfg.Slow, defaultSlow)
 	discard := log.New(io.Discard, "", 0)
 	cfg.Log, cfg.ErrorLog = cmp.Or(cfg.Log, discard), cmp.Or(cfg.ErrorLog, discard)
-	s := &Server{cfg: cfg, answers: samplesByISBN()}
+	s := &Server{cfg: cfg, answers: samplesByISBN(), faults: faultsByName()}
 	if cfg.Certificate == nil {
 		certPEM, keyPEM, caPEM, err := NewCertificate(cfg.Leaf)
 		if err != nil {
@@ -123,9 +128,13 @@ func Start(cfg Config) (*Server, error) {
 		}
 		cfg.Certificate, s.CAPEM = &cert, caPEM
 	}
+	s.client = &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{RootCAs: s.CertPool()},
+		ForceAttemptHTTP2: true,
+	}}
 	var err error
-	if s.HTTPAddr, err = s.listen(cfg.HTTPAddr, nil); err == nil {
-		s.HTTPSAddr, err = s.listen(cfg.HTTPSAddr, &tls.Config{
+	if s.HTTPAddr, err = s.serve(cfg.HTTPAddr, nil); err == nil {
+		s.HTTPSAddr, err = s.serve(cfg.HTTPSAddr, &tls.Config{
 			Certificates: []tls.Certificate{*cfg.Certificate},
 			MinVersion:   min(tls.VersionTLS12, cmp.Or(cfg.MaxTLSVersion, tls.VersionTLS13)),
 			MaxVersion:   cfg.MaxTLSVersion,
@@ -138,16 +147,43 @@ func Start(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// listen serves on addr, over TLS if tlsConfig is not nil, and returns the
-// actual address.
-func (s *Server) listen(addr string, tlsConfig *tls.Config) (string, error) {
-	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", cmp.Or(addr, "127.0.0.1:0"))
+// CertPool returns a pool with the CA of the server. It is empty with
+// Config.Certificate.
+func (s *Server) CertPool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(s.CAPEM)
+	return pool
+}
+
+// Client returns a client that trusts the server and speaks HTTP/2 over TLS.
+func (s *Server) Client() *http.Client { return s.client }
+
+// serve serves on addr, over TLS if tlsConfig is not nil, and returns the actual
+// address.
+func (s *Server) serve(addr string, tlsConfig *tls.Config) (string, error) {
+	listeners, err := listen(cmp.Or(addr, "127.0.0.1:0"))
 	if err != nil {
 		return "", err
 	}
+	server := s.newServer()
+	serve := server.Serve
+	if tlsConfig != nil {
+		server.TLSConfig, server.TLSNextProto = tlsConfig, s.acceptHTTP2(listeners[0])
+		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
+	}
+	for _, listener := range listeners {
+		s.serving.Go(func() {
+			if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				s.cfg.ErrorLog.Print(err)
+			}
+		})
+	}
+	return listeners[0].Addr().String(), nil
+}
+
+func (s *Server) newServer() *http.Server {
 	server := &http.Server{
 		Handler:           s,
-		TLSConfig:         tlsConfig,
 		ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout:      maxHang,
 		IdleTimeout:       time.Minute,
@@ -155,26 +191,45 @@ func (s *Server) listen(addr string, tlsConfig *tls.Config) (string, error) {
 		ErrorLog:          s.cfg.ErrorLog,
 	}
 	s.servers = append(s.servers, server)
-	s.serving.Go(func() {
-		var err error
-		if tlsConfig == nil {
-			err = server.Serve(listener)
-		} else {
-			err = server.ServeTLS(listener, "", "")
-		}
-		if !errors.Is(err, http.ErrServerClosed) {
-			s.cfg.ErrorLog.Print(err)
-		}
-	})
-	return listener.Addr().String(), nil
+	return server
+}
+
+// listen listens on addr. For localhost, it returns a listener on 127.0.0.1 and,
+// if the machine has it, one on ::1: clients try either first.
+func listen(addr string) ([]net.Listener, error) {
+	var config net.ListenConfig
+	host, port, _ := net.SplitHostPort(addr)
+	if host != "localhost" {
+		listener, err := config.Listen(context.Background(), "tcp", addr)
+		return []net.Listener{listener}, err
+	}
+	v4, err := config.Listen(context.Background(), "tcp", "127.0.0.1:"+port)
+	if err != nil {
+		return nil, err
+	}
+	_, actual, _ := net.SplitHostPort(v4.Addr().String())
+	v6, err := config.Listen(context.Background(), "tcp", "[::1]:"+actual)
+	switch {
+	case err == nil:
+		return []net.Listener{v4, v6}, nil
+	case !errors.Is(err, syscall.EADDRINUSE): // there is no ::1
+		return []net.Listener{v4}, nil
+	}
+	_ = v4.Close() // it has accepted nothing
+	if port == "0" {
+		return listen(addr)
+	}
+	return nil, err
 }
 
 // Shutdown stops listening and waits for responses in progress. When ctx is
 // done, it cuts off the rest.
 func (s *Server) Shutdown(ctx context.Context) {
+	var all sync.WaitGroup
 	for _, server := range s.servers {
-		_ = server.Shutdown(ctx) // its error is that ctx is done
+		all.Go(func() { _ = server.Shutdown(ctx) }) // its error is that ctx is done
 	}
+	all.Wait()
 	s.Close()
 }
 

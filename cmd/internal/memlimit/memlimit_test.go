@@ -23,7 +23,7 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-func TestSet(t *testing.T) { //nolint:paralleltest // it changes the process
+func TestSet(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
 	t.Setenv("GOMEMLIMIT", "1GiB")

@@ -1,0 +1,204 @@
+package googlebookstest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/tls"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// exchange is a request and its good answer, which a fault may change.
+type exchange struct {
+	w     http.ResponseWriter
+	r     *http.Request
+	http2 *http2Conn // nil in HTTP/1.1
+	ok    answer
+	slow  time.Duration
+}
+
+func (e *exchange) good() { e.ok.write(e.w) }
+
+// insert puts members before all others of the good answer.
+func insert(members string) func(*exchange) {
+	return func(e *exchange) {
+		e.ok.body = append([]byte("{"+members+","), bytes.TrimPrefix(e.ok.body, []byte("{"))...)
+		e.good()
+	}
+}
+
+// page is an answer whatever the request is.
+func page(contentType, body string) func(*exchange) {
+	return func(e *exchange) {
+		e.setContentLength(len(body))
+		answer{http.StatusOK, contentType, []byte(body)}.write(e.w)
+	}
+}
+
+// coded is the good answer in a content coding.
+func coded(coding string, encode func([]byte) []byte) func(*exchange) {
+	return func(e *exchange) {
+		e.w.Header().Set("Content-Encoding", coding)
+		e.ok.body = encode(e.ok.body)
+		e.setContentLength(len(e.ok.body))
+		e.good()
+	}
+}
+
+func gzipped(b []byte) []byte {
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	send(w, b)
+	_ = w.Close() // a buffer cannot fail
+	return out.Bytes()
+}
+
+// brotli returns at most 64 KiB as one meta-block that is not compressed, and an
+// empty one that is the last (RFC 7932, section 9).
+func brotli(b []byte) []byte {
+	header := binary.LittleEndian.AppendUint32(nil, 1<<20|uint32(len(b)-1)<<4) //nolint:gosec // at most 64 KiB
+	return slices.Concat(header[:3], b, []byte{3})
+}
+
+// tenMegabytes sends the padding in pieces, so that it takes no memory.
+func (e *exchange) tenMegabytes() {
+	e.ok.begin(e.w)
+	send(e.w, []byte(`{"padding": "`))
+	piece := bytes.Repeat([]byte("x"), 32<<10)
+	for range 10 << 20 / len(piece) {
+		send(e.w, piece)
+	}
+	send(e.w, append([]byte(`",`), bytes.TrimPrefix(e.ok.body, []byte("{"))...))
+}
+
+func (e *exchange) setContentLength(n int) { e.w.Header().Set("Content-Length", strconv.Itoa(n)) }
+
+// sendHalf sends the first half of the body and returns the rest.
+func (e *exchange) sendHalf() []byte {
+	half := len(e.ok.body) / 2
+	e.ok.begin(e.w)
+	send(e.w, e.ok.body[:half])
+	flush(e.w)
+	return e.ok.body[half:]
+}
+
+func (e *exchange) cut() {
+	e.setContentLength(len(e.ok.body))
+	e.cutChunked()
+}
+
+func (e *exchange) cutChunked() {
+	e.sendHalf()
+	panic(http.ErrAbortHandler)
+}
+
+// wrongContentLength sends the rest over the raw connection: net/http sends no
+// more bytes than announced. Over HTTP/2 it sends half the body.
+func (e *exchange) wrongContentLength() {
+	e.setContentLength(len(e.ok.body) / 2)
+	rest := e.sendHalf()
+	if e.r.ProtoMajor == 1 {
+		conn := e.hijack()
+		send(conn, rest)
+		end(conn)
+	}
+}
+
+func (e *exchange) earlyHints() {
+	e.w.Header().Set("Link", "</books/>; rel=preconnect")
+	e.w.WriteHeader(http.StatusEarlyHints)
+	e.w.Header().Del("Link")
+	e.good()
+}
+
+func (e *exchange) close() { end(e.hijack()) }
+
+func (e *exchange) goAway() {
+	if e.http2 != nil {
+		e.http2.goAway()
+	}
+	e.close()
+}
+
+func (e *exchange) refuseStream() {
+	if e.http2 != nil {
+		e.http2.refuseNext()
+	}
+	e.close()
+}
+
+// resetBody gives the client time to read: a reset discards what it has not read.
+func (e *exchange) resetBody() {
+	e.setContentLength(len(e.ok.body))
+	e.sendHalf()
+	conn := e.hijack()
+	time.Sleep(50 * time.Millisecond)
+	reset(conn)
+}
+
+func (e *exchange) slowHeaders() {
+	e.wait(e.slow)
+	e.good()
+}
+
+func (e *exchange) slowBody() {
+	e.ok.begin(e.w)
+	const pieces = 20
+	size := len(e.ok.body)
+	for i := range pieces {
+		send(e.w, e.ok.body[size*i/pieces:size*(i+1)/pieces])
+		flush(e.w)
+		e.wait(e.slow / pieces)
+	}
+}
+
+func (e *exchange) hang() {
+	e.wait(maxHang)
+	panic(http.ErrAbortHandler)
+}
+
+// wait waits, and ends the request if the client hangs up or the server closes.
+func (e *exchange) wait(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-e.r.Context().Done():
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// hijack takes over the raw connection. HTTP/2 has none: there it resets the
+// stream, which is closest.
+func (e *exchange) hijack() net.Conn {
+	conn, _, err := http.NewResponseController(e.w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	return conn
+}
+
+// reset ends a connection with RST instead of FIN. It does so below TLS, which
+// would send close_notify first.
+func reset(conn net.Conn) {
+	if t, ok := conn.(*tls.Conn); ok {
+		conn = t.NetConn()
+	}
+	if t, ok := conn.(*net.TCPConn); ok {
+		_ = t.SetLinger(0) // a client that has hung up needs no reset
+	}
+	end(conn)
+}
+
+// send, flush and end ignore errors: they mean that the client has hung up.
+func send(w io.Writer, b []byte) { _, _ = w.Write(b) }
+
+func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
+
+func end(conn net.Conn) { _ = conn.Close() }
