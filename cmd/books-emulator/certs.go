@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -21,7 +22,11 @@ func certs(dir string, stdout io.Writer) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
 		return err
 	}
-	if err := os.Mkdir(dir, 0o750); err != nil {
+	err = os.Mkdir(dir, 0o750)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("--out: %s exists; name a folder that does not exist yet", dir)
+	}
+	if err != nil {
 		return err
 	}
 	if err := errors.Join(

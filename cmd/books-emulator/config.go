@@ -2,10 +2,15 @@ package main
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"example.com/bookinfo/googlebooks/googlebookstest"
@@ -24,43 +29,45 @@ type config struct {
 // flag.ErrHelp.
 func readConfig(args []string, w io.Writer) (config, error) {
 	var cfg config
-	var certFile, keyFile string
-	flags := flag.NewFlagSet("books-emulator", flag.ContinueOnError)
-	flags.StringVar(&cfg.HTTPAddr, "http", "localhost:8080", "`address` for plain HTTP")
-	flags.StringVar(&cfg.HTTPSAddr, "https", "localhost:8443", "`address` for TLS, HTTP/2 and HTTP/1.1")
-	flags.StringVar(&certFile, "cert", "", "`file` with the certificate chain in PEM; default: a new CA issues one")
-	flags.StringVar(&keyFile, "key", "", "`file` with the private key of the certificate in PEM")
-	flags.StringVar(&cfg.caOut, "ca-out", "", "write the certificate of the new CA to `file`")
-	flags.DurationVar(&cfg.Delay, "delay", 0, "time before each response, such as 500ms")
-	flags.Func("fail", "`faults` as NAME[:PERCENT][,NAME[:PERCENT]…]\n"+
-		"a name without a percentage applies to every request", func(value string) (err error) {
-		cfg.Shares, err = googlebookstest.ParseShares(value)
+	var certFile, keyFile, faults string
+	server := flag.NewFlagSet("books-emulator", flag.ContinueOnError)
+	server.StringVar(&cfg.HTTPAddr, "http", "localhost:8080", "`address` for plain HTTP; default: localhost:8080")
+	server.StringVar(&cfg.HTTPSAddr, "https", "localhost:8443", "`address` for HTTPS; default: localhost:8443")
+	server.StringVar(&certFile, "cert", "", "`file` with the certificate chain in PEM; default: a new CA issues one")
+	server.StringVar(&keyFile, "key", "", "`file` with the private key of the certificate in PEM")
+	server.StringVar(&cfg.caOut, "ca-out", "", "write the certificate of the new CA to `file`")
+	server.DurationVar(&cfg.Delay, "delay", 0, "`time` before each response, such as 500ms")
+	server.Func("fail", "`faults` as NAME[:PERCENT][,NAME[:PERCENT]…]; may be repeated.\n"+
+		"A name without a percentage applies to every request", func(value string) (err error) {
+		faults += "," + value
+		cfg.Shares, err = googlebookstest.ParseShares(faults[1:])
 		return err
 	})
-	flags.BoolVar(&cfg.RequireKey, "require-key", false, "answer 429 to a request without an API key, as Google does")
-	flags.BoolVar(&cfg.RequireTLS, "require-tls", false, "answer 403 to plain HTTP, as Google does")
-	flags.BoolVar(&cfg.RefuseMeshHeaders, "refuse-mesh-headers", false,
+	server.BoolVar(&cfg.RequireKey, "require-key", false, "answer 429 to a request without an API key, as Google does")
+	server.BoolVar(&cfg.RequireTLS, "require-tls", false, "answer 403 to plain HTTP, as Google does")
+	server.BoolVar(&cfg.RefuseMeshHeaders, "refuse-mesh-headers", false,
 		"answer 400 to a request with a header that describes\nthe caller's cluster, such as X-Envoy-Peer-Metadata")
-	flags.StringVar(&cfg.certsOut, "out", "", "new `folder` for the files of certs")
-	flags.BoolVar(&cfg.version, "version", false, "show the version")
+	server.BoolVar(&cfg.version, "version", false, "show the version")
+	certs := flag.NewFlagSet("certs", flag.ContinueOnError)
+	certs.StringVar(&cfg.certsOut, "out", "", "`folder` to create for the files")
 
-	certs := len(args) > 0 && args[0] == "certs"
-	if certs {
-		args = args[1:]
+	flags := server
+	if len(args) > 0 && args[0] == certs.Name() {
+		flags, args = certs, args[1:]
 	}
-	flags.SetOutput(io.Discard) // run reports an error in one line
-	err := flags.Parse(args)
+	err := parse(flags, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		flags.SetOutput(w)
-		usage(flags)
+		usage(w, server, certs)
 		return cfg, err
 	case err != nil:
 		return cfg, err
-	case flags.NArg() > 0:
-		return cfg, fmt.Errorf("unknown argument %q", flags.Arg(0))
-	case certs != (cfg.certsOut != ""):
-		return cfg, errors.New("certs and --out need each other")
+	case flags == certs && cfg.certsOut == "":
+		return cfg, errors.New("certs needs --out")
+	case flags == certs:
+		return cfg, nil
+	case cfg.Delay < 0:
+		return cfg, fmt.Errorf("invalid value %q for --delay: want 0 or more", cfg.Delay)
 	case (certFile == "") != (keyFile == ""):
 		return cfg, errors.New("--cert and --key need each other")
 	case certFile != "" && cfg.caOut != "":
@@ -72,27 +79,74 @@ func readConfig(args []string, w io.Writer) (config, error) {
 		}
 		cfg.Certificate = &cert
 	}
-	return cfg, nil
+	return cfg, errors.Join(checkAddress("http", cfg.HTTPAddr), checkAddress("https", cfg.HTTPSAddr))
 }
 
-func usage(flags *flag.FlagSet) {
-	fmt.Fprint(flags.Output(), `books-emulator answers GET /books/v1/volumes?q=isbn:… as Google Books does,
+// parse parses args. Its errors spell a flag as the usage does, with two
+// hyphens.
+func parse(flags *flag.FlagSet, args []string) error {
+	flags.SetOutput(io.Discard) // run reports an error in one line
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return err
+	case err != nil:
+		text := strings.Replace(err.Error(), "flag provided but not defined:", "unknown flag", 1)
+		return errors.New(regexp.MustCompile(`((?:flag|for|argument:) )-`).ReplaceAllString(text, "$1--"))
+	case flags.NArg() > 0:
+		return fmt.Errorf("unknown argument %q", flags.Arg(0))
+	}
+	return nil
+}
+
+func checkAddress(flagName, addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("invalid value %q for --%s: want host:port or :port", addr, flagName)
+	}
+	return nil
+}
+
+func usage(w io.Writer, server, certs *flag.FlagSet) {
+	fmt.Fprint(w, `books-emulator answers GET /books/v1/volumes?q=isbn:… as Google Books does,
 with sample volumes. GET /healthz answers 200. Every other request is logged as
 a line on standard output.
 
   books-emulator [flags]
-  books-emulator certs --out DIR
-
-books-emulator certs writes ca.pem, tls.crt and tls.key to a new folder, valid
-for a year.
+  books-emulator certs --out FOLDER
 
 Flags:
 `)
-	flags.PrintDefaults()
-	fmt.Fprint(flags.Output(), "\nFaults:\n")
-	table := tabwriter.NewWriter(flags.Output(), 0, 0, 2, ' ', 0)
+	printFlags(w, server)
+	fmt.Fprint(w, `
+books-emulator certs writes ca.pem, tls.crt and tls.key to a new folder, valid
+for a year. Its flag:
+`)
+	printFlags(w, certs)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprint(table, "\nBooks:\n")
+	for _, isbn := range googlebookstest.Samples() {
+		var list struct {
+			Items []struct{ VolumeInfo struct{ Title string } }
+		}
+		_ = json.Unmarshal(googlebookstest.Sample(isbn), &list) // a sample cannot fail
+		fmt.Fprintf(table, "  %s\t%s\n", isbn, list.Items[0].VolumeInfo.Title)
+	}
+	fmt.Fprint(table, "\nFaults:\n")
 	for _, fault := range googlebookstest.Faults() {
 		fmt.Fprintf(table, "  %s\t%s\n", fault.Name, fault.Doc)
 	}
 	_ = table.Flush() // fails only as fmt.Fprint would
+}
+
+// printFlags prints each flag with two hyphens.
+func printFlags(w io.Writer, flags *flag.FlagSet) {
+	flags.VisitAll(func(f *flag.Flag) {
+		value, text := flag.UnquoteUsage(f)
+		text = strings.ReplaceAll(text, "\n", "\n        ")
+		fmt.Fprintf(w, "  --%s\n        %s\n", strings.TrimSpace(f.Name+" "+value), text)
+	})
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log" //nolint:depguard // http.Server.ErrorLog is one
+	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"example.com/bookinfo/cmd/internal/buildinfo"
+	"example.com/bookinfo/cmd/internal/memlimit"
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
@@ -35,6 +37,7 @@ const shutdownTimeout = 2 * time.Second
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	memlimit.Set(math.MaxInt64)
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -51,17 +51,25 @@ func TestErrors(t *testing.T) {
 	caFile := filepath.Join(dir, "ca.pem")
 	for status, tests := range map[int]map[string]string{
 		exitUsage: { // the error by command line
-			"--nope":                      "flag provided but not defined: -nope; see --help",
+			"--nope":                      "unknown flag --nope; see --help",
 			"cert":                        `unknown argument "cert"; see --help`,
 			"--cert a":                    "--cert and --key need each other; see --help",
 			"--cert a --key b --ca-out c": "--ca-out cannot be used with --cert, which replaces the new CA; see --help",
 			"--cert a --key b":            "--cert, --key: open a: no such file or directory; see --help",
-			"--fail rest:10":              `invalid value "rest:10" for flag -fail: unknown fault "rest"; see --help`,
-			"certs":                       "certs and --out need each other; see --help",
-			"--out a":                     "certs and --out need each other; see --help",
+			"--fail rest:10":              `invalid value "rest:10" for flag --fail: unknown fault "rest"; see --help`,
+			"--fail close --fail reset": `invalid value "reset" for flag --fail: ` +
+				"the percentages add up to 200: want at most 100; see --help",
+			"--delay -1s":                `invalid value "-1s" for --delay: want 0 or more; see --help`,
+			"--http 8080":                `invalid value "8080" for --http: want host:port or :port; see --help`,
+			"--https=":                   `invalid value "" for --https: want host:port or :port; see --help`,
+			"--http :http":               `invalid value ":http" for --http: want host:port or :port; see --help`,
+			"certs":                      "certs needs --out; see --help",
+			"certs --out a --fail close": "unknown flag --fail; see --help",
+			"certs --out a b":            `unknown argument "b"; see --help`,
+			"--out a":                    "unknown flag --out; see --help",
 		},
 		exitFailure: {
-			"certs --out " + dir + "/": "mkdir " + dir + ": file exists",
+			"certs --out " + dir + "/": "--out: " + dir + " exists; name a folder that does not exist yet",
 			"--http localhost:0 --https " + inUse + " --ca-out " + caFile: "listen tcp " + inUse +
 				": bind: address already in use; choose another address with --http or --https",
 			"--http localhost:0 --https localhost:0 --ca-out " + dir: "--ca-out: open " + dir + ": is a directory",
@@ -84,64 +92,61 @@ func TestErrors(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	var help, version bytes.Buffer
+	var help, certsHelp, version bytes.Buffer
 	assert.Equal(t, exitOK, run(t.Context(), []string{"--help"}, &help, io.Discard))
 	for _, fault := range googlebookstest.Faults() {
 		assert.Regexp(t, `(?m)^  `+fault.Name+` +`+regexp.QuoteMeta(fault.Doc)+`$`, help.String())
 	}
+	for _, isbn := range googlebookstest.Samples() {
+		assert.Regexp(t, `(?m)^  `+isbn+` +\S`, help.String())
+	}
+	assert.Regexp(t, `\n  --http address\n .*; default: localhost:8080\n`, help.String())
+	assert.Regexp(t, `\nbooks-emulator certs (?s:.*)\n  --out folder\n`, help.String())
+	assert.NotRegexp(t, `(?m)^ +-\w`, help.String(), "two hyphens")
 	for line := range strings.Lines(help.String()) {
 		assert.LessOrEqual(t, utf8.RuneCountInString(line), 81, line)
 	}
+	assert.Equal(t, exitOK, run(t.Context(), []string{"certs", "--help"}, &certsHelp, io.Discard))
+	assert.Equal(t, help.String(), certsHelp.String())
 	assert.Equal(t, exitOK, run(t.Context(), []string{"--version"}, &version, io.Discard))
 	assert.Regexp(t, `^books-emulator \S+, go1\.\S+\n$`, version.String())
 }
 
-func TestFlags(t *testing.T) {
+func TestReadConfig(t *testing.T) {
 	t.Parallel()
-	tests := map[string]struct {
-		args   []string
-		status int    // 0: no answer
-		output string // a part of it
-		took   time.Duration
-	}{
-		"none": {
-			status: 200,
-			output: "start again with --ca-out ca.pem",
-		},
-		"require-key": {
-			args:   []string{"--require-key"},
-			status: 429,
-			output: "  GOOGLE_BOOKS_API_KEY=any DO_NOT_ENCRYPT=true GOOGLE_BOOKS_HOST=localhost:",
-		},
-		"require-tls": {
-			args:   []string{"--require-tls"},
-			status: 403,
-		},
-		"refuse-mesh-headers": {
-			args:   []string{"--refuse-mesh-headers"},
-			status: 400,
-		},
-		"fail": {
-			args:   []string{"--fail", "reset"},
-			status: 0,
-		},
-		"delay": {
-			args:   []string{"--delay", "100ms"},
-			status: 200,
-			took:   100 * time.Millisecond,
-		},
+	cfg, err := readConfig(strings.Fields("--http :1 --https [::1]:2 --require-key --require-tls --refuse-mesh-headers"+
+		" --delay 100ms --fail reset:0.2,close:86.9 --fail cut:12.9"), io.Discard)
+	require.NoError(t, err)
+	percent := make(map[string]float64)
+	for _, share := range cfg.Shares {
+		percent[share.Fault.Name] = share.Percent
 	}
-	for name, test := range tests {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			e := start(t, test.args...)
-			begin := time.Now()
-			status, _, err := get(t, "", "http://"+e.http+comedyPath)
-			assert.GreaterOrEqual(t, time.Since(begin), test.took)
-			assert.Equal(t, test.status, status)
-			assert.Equal(t, test.status == 0, err != nil, "%v", err)
-			assert.Contains(t, e.stop(t, syscall.SIGTERM), test.output)
-		})
+	assert.Equal(t, map[string]float64{"reset": 0.2, "close": 86.9, "cut": 12.9}, percent)
+	cfg.Shares = nil
+	assert.Equal(t, config{Config: googlebookstest.Config{
+		HTTPAddr:          ":1",
+		HTTPSAddr:         "[::1]:2",
+		RequireKey:        true,
+		RequireTLS:        true,
+		RefuseMeshHeaders: true,
+		Delay:             100 * time.Millisecond,
+	}}, cfg)
+}
+
+func TestGreet(t *testing.T) {
+	t.Parallel()
+	server := &googlebookstest.Server{HTTPAddr: "[::]:80", HTTPSAddr: "192.0.2.1:443"}
+	for want, cfg := range map[string]config{
+		"https://192.0.2.1:443 and http://localhost:80\n": {},
+		"start again with --ca-out ca.pem":                {},
+		"  GOOGLE_BOOKS_API_KEY=any DO_NOT_ENCRYPT=true GOOGLE_BOOKS_HOST=localhost:80 go": {
+			Config: googlebookstest.Config{RequireKey: true},
+		},
+		"  GOOGLE_BOOKS_HOST=192.0.2.1:443 GOOGLE_BOOKS_CA_FILE=ca.pem go run ./cmd/details": {caOut: "ca.pem"},
+	} {
+		var out bytes.Buffer
+		greet(&out, cfg, server)
+		assert.Contains(t, out.String(), want)
 	}
 }
 
@@ -151,15 +156,15 @@ func TestServe(t *testing.T) {
 	require.NoError(t, os.WriteFile(caFile, []byte("of an earlier start"), 0o600))
 	e := start(t, "--ca-out", caFile)
 	for _, url := range []string{"http://" + e.http, "https://" + e.https} {
-		_, body, err := get(t, caFile, url+comedyPath)
+		body, err := get(t, caFile, url+comedyPath)
 		require.NoError(t, err)
 		assert.Contains(t, body, "9780486424613")
 	}
-	_, _, err := get(t, "", "https://"+e.https+comedyPath)
+	_, err := get(t, "", "https://"+e.https+comedyPath)
 	require.ErrorContains(t, err, "unknown authority")
 
 	output := e.stop(t, os.Interrupt)
-	assert.Contains(t, output, "  GOOGLE_BOOKS_HOST="+e.https+" GOOGLE_BOOKS_CA_FILE="+caFile+" go run ./cmd/details\n")
+	assert.Contains(t, output, " GOOGLE_BOOKS_CA_FILE="+caFile+" ")
 	assert.Equal(t, 2, strings.Count(output, "GET "+comedyPath+" 200\n"))
 	assert.Contains(t, output, "\nbooks-emulator: http: TLS handshake error")
 }
@@ -177,7 +182,7 @@ func TestCerts(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 
 	e := start(t, "--cert", cert, "--key", key)
-	_, _, err = get(t, ca, "https://"+e.https+comedyPath)
+	_, err = get(t, ca, "https://"+e.https+comedyPath)
 	require.NoError(t, err)
 	assert.Contains(t, e.stop(t, syscall.SIGTERM), "GOOGLE_BOOKS_CA_FILE=<its CA>")
 }
@@ -186,23 +191,26 @@ func TestCerts(t *testing.T) {
 func TestSignals(t *testing.T) {
 	t.Parallel()
 	for again, want := range map[bool]string{false: "exit status 0", true: "signal: terminated"} {
-		e := start(t, "--fail", "slow-body")
-		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", e.http)
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = conn.Close() })
-		_, err = io.WriteString(conn, "GET "+comedyPath+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
-		require.NoError(t, err)
-		_, err = conn.Read(make([]byte, 1))
-		require.NoError(t, err, "the response has begun")
-		go func() {
-			for e.cmd.Process.Signal(syscall.SIGTERM) == nil && again { // until it has ended
-				time.Sleep(100 * time.Millisecond)
-			}
-		}()
-		_ = e.cmd.Wait() // the state says how it ended
-		assert.Equal(t, want, e.cmd.ProcessState.String(), "second signal: %t", again)
-		rest, _ := io.ReadAll(conn) // it may be reset
-		assert.NotContains(t, string(rest), "\r\n0\r\n\r\n", "the response is cut")
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			e := start(t, "--fail", "slow-body")
+			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", e.http)
+			require.NoError(t, err)
+			defer conn.Close()
+			_, err = io.WriteString(conn, "GET "+comedyPath+" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			require.NoError(t, err)
+			_, err = conn.Read(make([]byte, 1))
+			require.NoError(t, err, "the response has begun")
+			go func() {
+				for e.cmd.Process.Signal(syscall.SIGTERM) == nil && again { // until it has ended
+					time.Sleep(100 * time.Millisecond)
+				}
+			}()
+			_ = e.cmd.Wait() // the state says how it ended
+			assert.Equal(t, want, e.cmd.ProcessState.String())
+			rest, _ := io.ReadAll(conn) // it may be reset
+			assert.NotContains(t, string(rest), "\r\n0\r\n\r\n", "the response is cut")
+		})
 	}
 }
 
@@ -252,7 +260,7 @@ func (e *emulator) stop(t *testing.T, signal os.Signal) string {
 }
 
 // get makes a request over a connection of its own. It trusts the CA in caFile.
-func get(t *testing.T, caFile, url string) (status int, body string, err error) {
+func get(t *testing.T, caFile, url string) (body string, err error) {
 	t.Helper()
 	roots := x509.NewCertPool()
 	if caFile != "" {
@@ -262,12 +270,11 @@ func get(t *testing.T, caFile, url string) (status int, body string, err error) 
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 	require.NoError(t, err)
-	req.Header.Set("X-Envoy-Attempt-Count", "1")
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}
 	resp, err := (&http.Client{Transport: transport, Timeout: patience}).Do(req)
 	if err != nil {
-		return 0, "", err
+		return "", err
 	}
 	b, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(b), errors.Join(err, resp.Body.Close())
+	return string(b), errors.Join(err, resp.Body.Close())
 }
