@@ -72,12 +72,13 @@ build: ## Build static binaries of the service and of the emulator into bin/
 
 ##@ Check
 
-# Without a C compiler, go sets CGO_ENABLED to 0. -timeout is per package: a package that hangs fails early, with its
-# stacks.
+# Without a C compiler, go sets CGO_ENABLED to 0. -parallel: the tests wait more than they compute. -timeout is per
+# package: a package that hangs fails early, with its stacks.
 .PHONY: test
 test: ## Test the service, with the race detector (TESTFLAGS='-run Handler -v')
+	@command -v go >/dev/null || { echo 'make test: go is not on the PATH; see https://go.dev/doc/install'; exit 1; }
 	@test "$$(go env CGO_ENABLED)" = 1 || { echo 'make test: the race detector needs a C compiler. Without one, run: go test ./...'; exit 1; }
-	go test -race -timeout 3m $(TESTFLAGS) ./...
+	go test -race -parallel 16 -timeout 3m $(TESTFLAGS) ./...
 
 # -count=1: go's test cache does not notice a changed manifest, because the manifests are outside the test module.
 .PHONY: test-manifests

@@ -7,32 +7,40 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// advice returns what a person should do about a failed lookup, given its
-// status, its reason and the words of the API or a proxy. It returns "" if the
-// words say enough.
+// advice returns what a person should do about a failed lookup. It returns "" if
+// the message says enough, or if nothing is known but what was seen.
 func advice(e *googlebooks.Error) string {
 	says := func(words string) bool { return strings.Contains(e.Words, words) }
 	switch {
 	// Google's reasons.
 	case e.Reason == "sslRequired":
-		return "Google refuses plain HTTP: set DO_NOT_ENCRYPT=true only where a sidecar originates TLS"
+		return clearText
 	case e.Reason == "unknownLocation":
 		return "Set GOOGLE_BOOKS_COUNTRY, for example to US"
-	case e.Reason == "API_KEY_INVALID":
-		return "Correct GOOGLE_BOOKS_API_KEY"
+	case e.Reason == "API_KEY_INVALID", e.Reason == "keyInvalid", e.Reason == "keyExpired":
+		return "Compare GOOGLE_BOOKS_API_KEY with the key in Google's console, under Credentials"
+	case e.Reason == "API_KEY_SERVICE_BLOCKED":
+		return "In Google's console, add the Books API to the API restrictions of GOOGLE_BOOKS_API_KEY"
+	case e.Reason == "API_KEY_IP_ADDRESS_BLOCKED":
+		return "In Google's console, add the address from which calls leave your network to the IP addresses of GOOGLE_BOOKS_API_KEY"
+	case e.Reason == "API_KEY_HTTP_REFERRER_BLOCKED", e.Reason == "ipRefererBlocked",
+		e.Reason == "API_KEY_ANDROID_APP_BLOCKED", e.Reason == "API_KEY_IOS_APP_BLOCKED":
+		return "In Google's console, set the application restrictions of GOOGLE_BOOKS_API_KEY to None or IP addresses: this service is neither a website nor an app"
 	case e.Reason == "accessNotConfigured":
-		return "Enable the Books API for the project of GOOGLE_BOOKS_API_KEY, and check the key's restrictions"
+		return "GOOGLE_BOOKS_API_KEY belongs to that project"
 	case e.StatusCode == http.StatusTooManyRequests && e.NoKey:
 		return "Set GOOGLE_BOOKS_API_KEY: Google refuses calls without a key"
-	case e.Reason == "rateLimitExceeded" && says("per minute"):
+	case says("per minute"), e.Reason == "userRateLimitExceeded":
 		return "Try again in a minute; CACHE_TTL saves calls"
-	case e.Reason == "rateLimitExceeded", e.Reason == "dailyLimitExceeded":
+	case e.Reason == "rateLimitExceeded", e.Reason == "quotaExceeded":
 		return "The daily quota resets at midnight Pacific time; CACHE_TTL saves calls"
+	case e.Reason == "dailyLimitExceeded": // Google's words say when it resets
+		return "CACHE_TTL saves calls"
 
 	// Answers of a sidecar or another proxy.
 	case says("CERTIFICATE_VERIFY_FAILED"):
 		return "The sidecar does not trust the upstream's certificate: check caCertificates, sni and subjectAltNames in the DestinationRule"
-	case says("overflow"):
+	case says("reset reason: overflow"):
 		return "The sidecar's circuit breaker is open: check connectionPool in the DestinationRule"
 	case says("local_rate_limited"):
 		return "The mesh's rate limit refused the call"
@@ -42,37 +50,55 @@ func advice(e *googlebooks.Error) string {
 		return "The mesh's egress policy refused the call: see the VirtualService"
 	case says("no healthy upstream"):
 		return "The sidecar has no address for the upstream: check name resolution and the endpoints of its ServiceEntry"
-	case says("connection termination"):
+	case says("reset reason: connection termination"):
 		return "The upstream closed the connection. Try again"
-	case says("upstream connect error"): // Envoy 1.40 leaves out the reason, which may be a certificate
+	case says("connection failure"): // Envoy 1.40 leaves out why, which may be a certificate
 		return "The sidecar's access log says why it could not connect: check the endpoints of the ServiceEntry, and caCertificates, sni and subjectAltNames in the DestinationRule"
-	case says("HTTP request to an HTTPS server"):
+	case says("HTTP request to an HTTPS server"), says(`malformed HTTP response "\x15\x03`): // a TLS alert
 		return "Plain HTTP reached a TLS port: check that a DestinationRule originates TLS for it"
+	case e.Reason == googlebooks.ReasonEmpty && e.StatusCode == http.StatusNotFound:
+		return "A gateway or waypoint answers so if no route matches: check its HTTPRoute or VirtualService"
+	case e.Reason == googlebooks.ReasonEmpty && (e.StatusCode == http.StatusBadGateway || e.StatusCode == http.StatusServiceUnavailable):
+		return "A sidecar answers so if it does not know the host: check its ServiceEntry"
+	case !e.FromAPI && e.StatusCode == http.StatusTooManyRequests:
+		return "This is a rate limit on the way, not the API's quota: of the mesh, of a proxy, or of Google for this network's address"
+	case !e.FromAPI && e.StatusCode == http.StatusForbidden:
+		return "Check the policies of the mesh and of proxies on the way"
+	case e.StatusCode == http.StatusProxyAuthRequired && e.PlainHTTP:
+		return "A proxy on the way wants credentials"
+	case e.StatusCode == http.StatusProxyAuthRequired:
+		return "The proxy wants credentials: set HTTPS_PROXY to http://user:password@host:port"
+	case e.Reason == googlebooks.ReasonRedirect && strings.Contains(e.Location, "google.") && strings.Contains(e.Location, "/sorry"):
+		return "Google throttles this network's address: try later, or from another network"
+	case e.Reason == googlebooks.ReasonRedirect && e.PlainHTTP && strings.HasPrefix(e.Location, "https:"):
+		return clearText
 
 	// Failures on the way to Google.
-	case e.Reason == googlebooks.ReasonTimeout:
+	case e.Timeout():
 		return "Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait"
 	case e.Reason == googlebooks.ReasonDNS:
-		return "Check name resolution: internet access and, in a cluster, its DNS"
+		return "Check internet access and, in a cluster, its DNS"
 	case e.Reason == googlebooks.ReasonProxy:
-		return "Check the proxy that HTTPS_PROXY or HTTP_PROXY names"
+		return "Check the proxy that HTTPS_PROXY names"
 	case e.Reason == googlebooks.ReasonCertificate:
 		return "If you trust its CA, set GOOGLE_BOOKS_CA_FILE"
 	case e.Reason == googlebooks.ReasonNotTLS:
 		return "If a sidecar originates TLS, set DO_NOT_ENCRYPT=true or delete its DestinationRule"
+	case says("protocol version"):
+		return "It offers only TLS 1.1 or older, and the service needs TLS 1.2"
 	case e.Reason == googlebooks.ReasonNoAnswer:
-		return "Check that it can be reached; in a mesh, check that it has a ServiceEntry"
-	case e.Reason == googlebooks.ReasonBadAnswer:
-		return "Check that GOOGLE_BOOKS_HOST is the Books API"
-	case e.Reason == googlebooks.ReasonNotAPI && e.StatusCode == http.StatusForbidden:
-		return "Check the policies of the mesh and of proxies on the way"
-	case e.Reason == googlebooks.ReasonNotAPI && e.StatusCode < http.StatusInternalServerError:
-		return "Check that GOOGLE_BOOKS_HOST is the Books API"
-	case e.StatusCode >= http.StatusInternalServerError, e.Reason == googlebooks.ReasonTruncated:
+		return "Check that it can be reached; in a mesh, check its ServiceEntry and, in ambient, its waypoint"
+	case e.StatusCode >= http.StatusInternalServerError,
+		e.Reason == googlebooks.ReasonTruncated, e.Reason == googlebooks.ReasonNoItems:
 		return "Try again"
+	case !e.FromAPI && e.Host != googlebooks.DefaultHost:
+		return "Check that GOOGLE_BOOKS_HOST is the Books API"
 	}
 	return ""
 }
+
+// clearText is the advice if a server says that a call was not encrypted.
+const clearText = "Clear text reached a server: set DO_NOT_ENCRYPT=true only where a sidecar originates TLS"
 
 // explain returns what happened and what to do about it.
 func explain(e *googlebooks.Error) string {

@@ -1,9 +1,13 @@
 package details
 
 import (
+	"os"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"example.com/bookinfo/googlebooks"
 )
@@ -13,50 +17,111 @@ func TestAdvice(t *testing.T) {
 	const (
 		quota   = "rateLimitExceeded"
 		notAPI  = googlebooks.ReasonNotAPI
+		empty   = googlebooks.ReasonEmpty
 		connect = "upstream connect error or disconnect/reset before headers. reset reason: "
 	)
+	api := func(status int, reason, words string) googlebooks.Error {
+		return googlebooks.Error{StatusCode: status, Reason: reason, Words: words, FromAPI: true}
+	}
+	other := func(status int, reason, words string) googlebooks.Error {
+		return googlebooks.Error{StatusCode: status, Reason: reason, Words: words}
+	}
+	redirect := func(location string, plainHTTP bool) googlebooks.Error {
+		return googlebooks.Error{StatusCode: 302, Reason: googlebooks.ReasonRedirect, Location: location, PlainHTTP: plainHTTP}
+	}
 	for name, tc := range map[string]struct {
-		status int
-		reason string
-		words  string
-		want   string // part of the advice; "": none
+		e    googlebooks.Error
+		want string // part of the advice; "": none
 	}{
-		"quota per minute": {429, quota, "limit 'Queries per minute per user'", "in a minute"},
-		"quota per day":    {429, quota, "limit 'Queries per day'", "midnight Pacific"},
-		"invalid key":      {400, "API_KEY_INVALID", "", "Correct GOOGLE_BOOKS_API_KEY"},
-		"API not enabled":  {403, "accessNotConfigured", "", "Enable the Books API"},
-		"no country":       {403, "unknownLocation", "", "GOOGLE_BOOKS_COUNTRY"},
-		"plain HTTP":       {403, "sslRequired", "", "only where a sidecar originates TLS"},
-		"Google's backend": {503, "backendFailed", "", "Try again"},
-		"words suffice":    {400, "invalidParameter", "Invalid value", ""},
+		"quota per minute":    {api(429, quota, "limit 'Queries per minute per user'"), "in a minute"},
+		"quota per day":       {api(429, quota, "limit 'Queries per day'"), "midnight Pacific"},
+		"quota, old":          {api(403, "quotaExceeded", ""), "CACHE_TTL"},
+		"daily limit":         {api(403, "dailyLimitExceeded", "reset at midnight"), "CACHE_TTL saves calls"},
+		"limit per user":      {api(403, "userRateLimitExceeded", ""), "in a minute"},
+		"no key":              {googlebooks.Error{StatusCode: 429, Reason: quota, FromAPI: true, NoKey: true}, "Set GOOGLE_BOOKS_API_KEY"},
+		"invalid key":         {api(400, "API_KEY_INVALID", ""), "under Credentials"},
+		"invalid key, old":    {api(400, "keyInvalid", ""), "under Credentials"},
+		"expired key":         {api(400, "keyExpired", ""), "under Credentials"},
+		"key for websites":    {api(403, "API_KEY_HTTP_REFERRER_BLOCKED", ""), "application restrictions"},
+		"key for Android":     {api(403, "API_KEY_ANDROID_APP_BLOCKED", ""), "application restrictions"},
+		"key for iOS":         {api(403, "API_KEY_IOS_APP_BLOCKED", ""), "application restrictions"},
+		"key blocked, old":    {api(403, "ipRefererBlocked", ""), "application restrictions"},
+		"key for another API": {api(403, "API_KEY_SERVICE_BLOCKED", ""), "API restrictions"},
+		"key for addresses":   {api(403, "API_KEY_IP_ADDRESS_BLOCKED", ""), "IP addresses"},
+		"API not enabled":     {api(403, "accessNotConfigured", ""), "belongs to that project"},
+		"no country":          {api(403, "unknownLocation", ""), "GOOGLE_BOOKS_COUNTRY"},
+		"plain HTTP":          {api(403, "sslRequired", ""), "Clear text"},
+		"Google's backend":    {api(503, "backendFailed", ""), "Try again"},
+		"words suffice":       {api(400, "invalidParameter", "Invalid value"), ""},
+		"words at a host":     {googlebooks.Error{StatusCode: 400, FromAPI: true, Host: "localhost"}, ""},
 
-		"untrusted by the sidecar": {503, notAPI, connect + "TLS_error: CERTIFICATE_VERIFY_FAILED", "does not trust"},
-		"unknown connect error":    {503, notAPI, connect + "remote connection failure", "access log"},
-		"closed by the upstream":   {503, notAPI, connect + "connection termination", "closed the connection"},
-		"plain HTTP to a TLS port": {400, notAPI, "Client sent an HTTP request to an HTTPS server.", "originates TLS"},
-		"circuit breaker":          {503, notAPI, connect + "overflow", "circuit breaker"},
-		"no healthy upstream":      {503, notAPI, "no healthy upstream", "no address"},
-		"rate limit of the mesh":   {429, notAPI, "local_rate_limited", "mesh's rate limit"},
-		"authorization policy":     {403, notAPI, "RBAC: access denied", "AuthorizationPolicy"},
-		"egress policy":            {403, notAPI, "egress policy: only GET /books/v1/volumes may leave", "egress policy"},
-		"403 without words":        {403, notAPI, "", "policies of the mesh"},
-		"another API":              {404, notAPI, "", "GOOGLE_BOOKS_HOST"},
+		"untrusted by the sidecar": {other(503, notAPI, connect+"TLS_error: CERTIFICATE_VERIFY_FAILED"), "does not trust"},
+		"unknown connect error":    {other(503, notAPI, connect+"remote connection failure"), "access log"},
+		"another reset":            {other(503, notAPI, connect+"protocol error"), "Try again"},
+		"closed by the upstream":   {other(503, notAPI, connect+"connection termination"), "closed the connection"},
+		"plain HTTP to a TLS port": {other(400, notAPI, "Client sent an HTTP request to an HTTPS server."), "originates TLS"},
+		"TLS alert":                {other(0, googlebooks.ReasonNotHTTP, `malformed HTTP response "\x15\x03\x01"`), "originates TLS"},
+		"circuit breaker":          {other(503, notAPI, connect+"overflow"), "circuit breaker"},
+		"no healthy upstream":      {other(503, notAPI, "no healthy upstream"), "no address"},
+		"rate limit of the mesh":   {other(429, notAPI, "local_rate_limited"), "mesh's rate limit"},
+		"rate limit, HTML":         {other(429, notAPI, ""), "a rate limit on the way"},
+		"rate limit, empty":        {other(429, empty, ""), "a rate limit on the way"},
+		"authorization policy":     {other(403, notAPI, "RBAC: access denied"), "AuthorizationPolicy"},
+		"egress policy":            {other(403, notAPI, "egress policy: only GET /books/v1/volumes may leave"), "egress policy"},
+		"403 without words":        {other(403, empty, ""), "policies of the mesh"},
+		"no route":                 {other(404, empty, ""), "HTTPRoute"},
+		"404 with words":           {other(404, notAPI, "nothing here"), ""},
+		"no such host":             {other(502, empty, ""), "ServiceEntry"},
+		"no such cluster":          {other(503, empty, ""), "ServiceEntry"},
+		"502 with words":           {other(502, notAPI, "bad"), "Try again"},
+		"misdirected":              {other(421, notAPI, "Misdirected Request"), ""},
 
-		"timeout of the mesh": {504, googlebooks.ReasonTimeout, "upstream request timeout", "the mesh's timeouts"},
-		"no answer":           {0, googlebooks.ReasonNoAnswer, "", "ServiceEntry"},
-		"DNS":                 {0, googlebooks.ReasonDNS, "", "name resolution"},
-		"proxy":               {0, googlebooks.ReasonProxy, "", "HTTPS_PROXY"},
-		"certificate":         {0, googlebooks.ReasonCertificate, "", "GOOGLE_BOOKS_CA_FILE"},
-		"double TLS":          {0, googlebooks.ReasonNotTLS, "", "DO_NOT_ENCRYPT=true"},
-		"broken off":          {200, googlebooks.ReasonTruncated, "", "Try again"},
-		"not volumes":         {200, googlebooks.ReasonBadAnswer, "", "GOOGLE_BOOKS_HOST"},
+		"proxy on the way":      {googlebooks.Error{StatusCode: 407, Reason: googlebooks.ReasonProxy, PlainHTTP: true}, "A proxy on the way"},
+		"proxy's credentials":   {other(407, googlebooks.ReasonProxy, ""), "HTTPS_PROXY to http://user:password@"},
+		"proxy":                 {other(0, googlebooks.ReasonProxy, ""), "the proxy that HTTPS_PROXY names"},
+		"to https":              {redirect("https://www.googleapis.com/books", true), "Clear text"},
+		"to https, from https":  {redirect("https://elsewhere.example/", false), ""},
+		"sorry":                 {redirect("https://www.google.com/sorry/index", false), "throttles"},
+		"sorry, another domain": {redirect("http://ipv4.google.de/sorry/index", true), "throttles"},
+
+		"timeout of the mesh": {other(504, googlebooks.ReasonTimeout, "upstream request timeout"), "the mesh's timeouts"},
+		"408":                 {other(408, googlebooks.ReasonTimeout, "stream timeout"), "the mesh's timeouts"},
+		"no answer":           {other(0, googlebooks.ReasonNoAnswer, ""), "ServiceEntry and, in ambient, its waypoint"},
+		"DNS":                 {other(0, googlebooks.ReasonDNS, ""), "DNS"},
+		"certificate":         {other(0, googlebooks.ReasonCertificate, ""), "GOOGLE_BOOKS_CA_FILE"},
+		"double TLS":          {other(0, googlebooks.ReasonNotTLS, ""), "DO_NOT_ENCRYPT=true"},
+		"old TLS":             {other(0, googlebooks.ReasonNotHTTP, "tls: server selected unsupported protocol version 302"), "TLS 1.2"},
+		"broken off":          {other(200, googlebooks.ReasonTruncated, ""), "Try again"},
+		"hits, but no items":  {other(200, googlebooks.ReasonNoItems, ""), "Try again"},
+		"not volumes":         {other(200, googlebooks.ReasonBadAnswer, ""), ""},
+		"not HTTP":            {other(0, googlebooks.ReasonNotHTTP, "SSH"), ""},
+		"not HTTP at a host":  {googlebooks.Error{Host: "localhost:22", Reason: googlebooks.ReasonNotHTTP}, "GOOGLE_BOOKS_HOST"},
+		"404 at a host":       {googlebooks.Error{Host: "localhost", StatusCode: 404, Reason: notAPI}, "GOOGLE_BOOKS_HOST"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := advice(&googlebooks.Error{StatusCode: tc.status, Reason: tc.reason, Words: tc.words})
+			if tc.e.Host == "" {
+				tc.e.Host = googlebooks.DefaultHost
+			}
+			got := advice(&tc.e)
 			assert.Contains(t, got, tc.want)
 			assert.Equal(t, tc.want == "", got == "")
 		})
 	}
-	assert.Contains(t, advice(&googlebooks.Error{StatusCode: 429, Reason: quota, NoKey: true}), "Set GOOGLE_BOOKS_API_KEY")
+}
+
+// TestAdviceIsDocumented: the page for troubleshooting has every advice.
+func TestAdviceIsDocumented(t *testing.T) {
+	t.Parallel()
+	code, err := os.ReadFile("advice.go")
+	require.NoError(t, err)
+	page, err := os.ReadFile("../samples/troubleshooting.md")
+	require.NoError(t, err)
+	advices := regexp.MustCompile(`(?m)^(?:\t\treturn|const clearText =) "(.+)"$`).FindAllStringSubmatch(string(code), -1)
+	require.Greater(t, len(advices), 20)
+	for _, match := range advices {
+		if !strings.Contains(string(page), match[1]) {
+			t.Error(match[1]) // assert.Contains would print the page
+		}
+	}
 }

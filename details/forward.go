@@ -6,12 +6,11 @@ import "net/http"
 // A server may refuse a larger one: HTTP/2 peers announce their limit.
 const maxForwarded = 8 << 10
 
-// forwardedHeaders returns the caller's headers that are sent to Google: those
-// that join the call to its trace, and the user agent. Headers that identify
-// the caller are never sent; details.rb also sends cookie, authorization, jwt
-// and end-user. A header is left out if it and those before it exceed
-// maxForwarded.
-func forwardedHeaders(header http.Header) http.Header {
+// tracingHeaders returns the caller's headers that join the call to its trace.
+// Headers that identify the caller are never sent; details.rb also sends cookie,
+// authorization, jwt, end-user and user-agent. A header is left out if it and
+// those before it exceed maxForwarded.
+func tracingHeaders(header http.Header) http.Header {
 	forwarded := make(http.Header)
 	size := 0
 	for _, name := range [...]string{
@@ -23,7 +22,6 @@ func forwardedHeaders(header http.Header) http.Header {
 		"Grpc-Trace-Bin",                                                                       // OpenCensus
 		"X-B3-Traceid", "X-B3-Spanid", "X-B3-Parentspanid", "X-B3-Sampled", "X-B3-Flags", "B3", // Zipkin
 		"Sw8", // SkyWalking
-		"User-Agent",
 	} {
 		values := header[name]
 		length := 0

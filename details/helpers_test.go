@@ -54,13 +54,14 @@ type books struct {
 	volume *googlebooks.Volume
 	err    error
 	isbn   googlebooks.ISBN // of the last lookup
+	header http.Header      // of the last lookup
 	calls  int
 }
 
-func (b *books) Volume(_ context.Context, isbn googlebooks.ISBN, _ http.Header) (*googlebooks.Volume, error) {
-	b.isbn = isbn
+func (b *books) Lookup(_ context.Context, isbn googlebooks.ISBN, header http.Header) (googlebooks.Result, error) {
+	b.isbn, b.header = isbn, header
 	b.calls++
-	return b.volume, b.err
+	return googlebooks.Result{Volume: b.volume}, b.err
 }
 
 // lockedBuffer is a buffer that is safe for concurrent use.
@@ -97,9 +98,9 @@ func ask(tb testing.TB, h http.Handler, method, target string, header http.Heade
 	return w
 }
 
-// responses returns a client whose calls get these responses, in this order; all
-// further calls get the last one.
-func responses(t *testing.T, answers ...httpmock.Responder) *googlebooks.Client {
+// responses returns a client whose calls get these responses, in this order, a
+// tenth of a second each; all further calls get the last one.
+func responses(t *testing.T, metrics *Metrics, answers ...httpmock.Responder) *googlebooks.Client {
 	t.Helper()
 	var mu sync.Mutex
 	transport := httpmock.NewMockTransport()
@@ -110,9 +111,10 @@ func responses(t *testing.T, answers ...httpmock.Responder) *googlebooks.Client 
 			answers = answers[1:]
 		}
 		mu.Unlock()
+		time.Sleep(100 * time.Millisecond)
 		return next(r)
 	})
-	client, err := googlebooks.New(googlebooks.Config{Transport: transport, Timeout: 9 * time.Second})
+	client, err := googlebooks.New(googlebooks.Config{Transport: transport, Timeout: 9 * time.Second, Observe: metrics.ObserveTry})
 	require.NoError(t, err)
 	return client
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"example.com/bookinfo/googlebooks"
@@ -18,7 +19,7 @@ type requestLine struct {
 	bytes  int // of the body
 	took   time.Duration
 	err    error // nil: the request succeeded
-	lookup lookupInfo
+	lookup googlebooks.Result
 }
 
 // logRequest writes the line of one request. Text from the caller or Google is
@@ -26,10 +27,11 @@ type requestLine struct {
 // line.
 func (s *service) logRequest(r *http.Request, level slog.Level, line requestLine) {
 	lookup := line.lookup
+	failure := cmp.Or(line.err, lookup.StaleCause)
 	switch {
 	case line.status >= http.StatusInternalServerError:
 		level = slog.LevelError
-	case line.status >= http.StatusBadRequest && line.status != statusCallerGone, lookup.staleCause != nil:
+	case line.status >= http.StatusBadRequest && line.status != statusCallerGone, lookup.StaleCause != nil:
 		level = slog.LevelWarn
 	}
 	ctx := r.Context()
@@ -51,20 +53,20 @@ func (s *service) logRequest(r *http.Request, level slog.Level, line requestLine
 	if id := traceID(r.Header); id != "" {
 		attrs = append(attrs, slog.String("trace_id", clip(id)))
 	}
-	if lookup.last.Number > 0 {
+	if lookup.Last.Number > 0 {
 		attrs = append(attrs,
-			slog.Int("upstream_status", lookup.last.StatusCode),
-			slog.Float64("upstream_ms", milliseconds(lookup.last.Duration)),
-			slog.Int("tries", lookup.last.Number),
+			slog.Int("upstream_status", lookup.Last.StatusCode),
+			slog.Float64("upstream_ms", milliseconds(lookup.Last.Duration)),
+			slog.Int("tries", lookup.Last.Number),
 		)
-	} else if e, ok := errors.AsType[*googlebooks.Error](cmp.Or(line.err, lookup.staleCause)); ok { // of an earlier or a shared call
+	} else if e, ok := errors.AsType[*googlebooks.Error](failure); ok { // of an earlier or a shared call
 		attrs = append(attrs, slog.Int("upstream_status", e.StatusCode))
 	}
-	if lookup.outcome != "" {
-		attrs = append(attrs, slog.String("cache", string(lookup.outcome)))
+	if lookup.Outcome != "" {
+		attrs = append(attrs, slog.String("cache", string(lookup.Outcome)))
 	}
-	if err := cmp.Or(line.err, lookup.staleCause); err != nil {
-		attrs = append(attrs, errorAttrs(err)...)
+	if failure != nil {
+		attrs = append(attrs, errorAttrs(failure)...)
 	}
 	s.Logger.LogAttrs(ctx, level, "request", attrs...)
 }
@@ -73,25 +75,25 @@ func (s *service) logRequest(r *http.Request, level slog.Level, line requestLine
 // error of the network or the decoder, which the caller does not get. Of a panic,
 // the caller gets neither the message nor the stack.
 func errorAttrs(err error) []slog.Attr {
-	message := err.Error()
-	if e, ok := errors.AsType[*googlebooks.Error](err); ok {
-		message = explain(e)
+	e, ok := errors.AsType[*googlebooks.Error](err)
+	if !ok {
+		return []slog.Attr{slog.String("error", err.Error())}
 	}
-	attrs := []slog.Attr{slog.String("error", message)}
-	if cause := errors.Unwrap(err); cause != nil {
-		attrs = append(attrs, slog.String("cause", clip(cause.Error())))
+	attrs := []slog.Attr{slog.String("error", explain(e))}
+	if e.Err != nil {
+		attrs = append(attrs, slog.String("cause", clip(e.Err.Error())))
 	}
 	return attrs
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// clip makes untrusted text safe to log: at most 256 bytes, with C1 control
-// characters replaced (slog escapes only ASCII ones).
+// clip makes untrusted text safe to log: at most 256 bytes, in which U+FFFD
+// replaces what cannot be printed. slog escapes only ASCII control characters.
 func clip(s string) string {
 	const limit = 256
 	s = strings.Map(func(r rune) rune {
-		if r >= 0x7f && r < 0xa0 {
+		if !unicode.IsPrint(r) {
 			return utf8.RuneError
 		}
 		return r

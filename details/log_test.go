@@ -52,9 +52,9 @@ func TestRequestLine(t *testing.T) {
 			target: "/details/x",
 			want:   map[string]any{"level": "WARN", "status": 400.0, "error": "please provide numeric product id"},
 		},
-		"C1 controls": {
-			target: "/details/0%C2%9B2J%7F",
-			want:   map[string]any{"path": "/details/0\ufffd2J\ufffd"},
+		"characters that are not printable": {
+			target: "/details/0%C2%9B2J%7F%E2%80%AE",
+			want:   map[string]any{"path": "/details/0\ufffd2J\ufffd\ufffd"},
 		},
 		"cut within a character": {
 			target: "/details/0",
@@ -118,7 +118,7 @@ func TestLogOfLookups(t *testing.T) {
 		"a call": {
 			google:   []httpmock.Responder{unavailable, found},
 			requests: 1,
-			want:     map[string]any{"level": "INFO", "upstream_status": 200.0, "tries": 2.0},
+			want:     map[string]any{"level": "INFO", "upstream_status": 200.0, "upstream_ms": 100.0, "tries": 2.0},
 			absent:   []string{"cache"},
 		},
 		"a miss": {
@@ -158,7 +158,7 @@ func TestLogOfLookups(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				var source googlebooks.Source = responses(t, tc.google...)
+				var source googlebooks.Source = responses(t, NewMetrics(""), tc.google...)
 				if tc.ttl > 0 {
 					source = googlebooks.NewCache(source, tc.ttl, tc.stale)
 				}
@@ -178,11 +178,4 @@ func TestLogOfLookups(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestLogOfCalls(t *testing.T) {
-	t.Parallel()
-	h, log := newService(Config{Books: responses(t, httpmock.NewStringResponder(http.StatusOK, comedyAnswer))})
-	ask(t, h, http.MethodGet, "/details/0", nil)
-	assert.Contains(t, log.String(), `"level":"DEBUG","msg":"upstream call","try":1,"upstream_status":200`)
 }

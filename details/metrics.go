@@ -24,6 +24,7 @@ type Metrics struct {
 	upstreamRequests *prometheus.CounterVec
 	upstreamDuration prometheus.Histogram
 	cacheLookups     *prometheus.CounterVec
+	logLinesLost     prometheus.Counter
 }
 
 // NewMetrics returns the metrics of one service, including those of the Go
@@ -51,6 +52,9 @@ func NewMetrics(version string) *Metrics {
 		cacheLookups: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "details_cache_lookups_total", Help: "Lookups with CACHE_TTL set, by where the answer came from: hit, miss, shared or stale.",
 		}, []string{"outcome"}),
+		logLinesLost: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "details_log_lines_lost_total", Help: "Log lines that could not be written, because the log was stuck.",
+		}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "details_build_info", Help: "Always 1; the labels name the build.",
@@ -58,7 +62,7 @@ func NewMetrics(version string) *Metrics {
 	})
 	build.Set(1)
 	m.registry.MustRegister(m.inFlight, m.requests, m.duration, m.upstreamRequests, m.upstreamDuration,
-		m.cacheLookups, build,
+		m.cacheLookups, m.logLinesLost, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -69,14 +73,14 @@ func durationBuckets() []float64 {
 	return []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 2.5, 3, 5}
 }
 
-func (m *Metrics) observeTry(t googlebooks.Try) {
+// ObserveTry counts a call to Google Books, as googlebooks.Config.Observe.
+func (m *Metrics) ObserveTry(t googlebooks.Try) {
 	m.upstreamRequests.WithLabelValues(strconv.Itoa(t.StatusCode), t.Reason, strconv.Itoa(t.Number)).Inc()
 	m.upstreamDuration.Observe(t.Duration.Seconds())
 }
 
-func (m *Metrics) observeLookup(outcome googlebooks.Outcome) {
-	m.cacheLookups.WithLabelValues(string(outcome)).Inc()
-}
+// ObserveLostLine counts a log line that could not be written.
+func (m *Metrics) ObserveLostLine() { m.logLinesLost.Inc() }
 
 func (m *Metrics) observe(route, method string, status int, took time.Duration) {
 	if method != http.MethodGet && method != http.MethodHead {
@@ -86,6 +90,12 @@ func (m *Metrics) observe(route, method string, status int, took time.Duration) 
 	m.duration.WithLabelValues(route).Observe(took.Seconds())
 }
 
-func (m *Metrics) handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+// handler answers in text whatever the caller accepts: a sidecar may join this
+// page to its own, and cannot join protobuf (istio/istio issue 60322).
+func (m *Metrics) handler() http.HandlerFunc {
+	h := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Header.Del("Accept")
+		h.ServeHTTP(w, r)
+	}
 }

@@ -27,6 +27,7 @@ const DefaultISBN googlebooks.ISBN = "0486424618"
 type Config struct {
 	Books   googlebooks.Source         // nil: serve the fixed book of details-v1, without any lookup
 	ISBNs   map[int64]googlebooks.ISBN // ISBN per product id; nil: DefaultISBN for every id
+	Tracing bool                       // send the caller's tracing headers to Google, for a sidecar that reads the call
 	Logger  *slog.Logger               // logs one line per request; nil: no log
 	Metrics *Metrics                   // nil: the service creates its own
 }
@@ -49,20 +50,20 @@ func New(cfg Config) http.Handler {
 		r.Get(path, f)
 		r.Head(path, f)
 	}
-	get("/health", "health", slog.LevelDebug, health)
+	get("/health", "health", slog.LevelDebug, fixed(healthBody{"Details is healthy"}, nil))
 	for _, path := range []string{"/details", "/details/", "/details/{id}", "/details/{id}/"} {
 		get(path, "details", slog.LevelInfo, s.details)
 	}
 	r.Method(http.MethodGet, "/metrics", cfg.Metrics.handler())
 	r.Method(http.MethodHead, "/metrics", cfg.Metrics.handler())
-	r.NotFound(s.handle("other", slog.LevelInfo, notFound))
-	r.MethodNotAllowed(s.handle("other", slog.LevelInfo, methodNotAllowed))
+	r.NotFound(s.handle("other", slog.LevelInfo, fixed(nil, errNoRoute)))
+	r.MethodNotAllowed(s.handle("other", slog.LevelInfo, fixed(nil, errMethod)))
 	return r
 }
 
 // handler returns the answer to a request, which becomes its JSON body, or an
-// error.
-type handler func(r *http.Request, info *requestInfo) (any, error)
+// error. If it looked up a book, it also returns the result of that.
+type handler func(r *http.Request) (any, googlebooks.Result, error)
 
 // handle returns an http.HandlerFunc that writes h's answer, one log line and
 // the metrics. If h panics, the answer has status 500.
@@ -72,9 +73,8 @@ func (s *service) handle(route string, level slog.Level, h handler) http.Handler
 		s.Metrics.inFlight.Inc()
 		defer s.Metrics.inFlight.Dec()
 
-		var info requestInfo
 		status := http.StatusOK
-		body, err := answer(h, r, &info)
+		body, lookup, err := answer(h, r)
 		if err != nil {
 			status, body = failure(err)
 		}
@@ -89,69 +89,82 @@ func (s *service) handle(route string, level slog.Level, h handler) http.Handler
 		if r.Method != http.MethodHead {
 			sent, _ = w.Write(body) //nolint:gosec // the body is JSON and Content-Type says so; a client that does not read gets no error
 		}
+		// The answer leaves before its log line is written. It is complete, so
+		// this takes no additional system call.
+		_ = http.NewResponseController(w).Flush()
 
 		took := time.Since(start)
 		s.Metrics.observe(route, r.Method, status, took)
-		s.logRequest(r, level, requestLine{status: status, bytes: sent, took: took, err: err, lookup: info.result()})
+		s.logRequest(r, level, requestLine{status: status, bytes: sent, took: took, err: err, lookup: lookup})
 	}
 }
 
 // answer returns h's answer as JSON. If h panics, it returns an error that
 // contains the stack.
-func answer(h handler, r *http.Request, info *requestInfo) (body []byte, err error) {
+func answer(h handler, r *http.Request) (body []byte, lookup googlebooks.Result, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	v, err := h(r, info)
-	if err != nil {
-		return nil, err
+	v, lookup, err := h(r)
+	if err == nil {
+		body, err = json.Marshal(v)
 	}
-	return json.Marshal(v)
+	return body, lookup, err
 }
 
-func health(*http.Request, *requestInfo) (any, error) {
-	return struct {
-		Status string `json:"status"`
-	}{"Details is healthy"}, nil
+// fixed returns a handler that always returns the same.
+func fixed(v any, err error) handler {
+	return func(*http.Request) (any, googlebooks.Result, error) { return v, googlebooks.Result{}, err }
 }
 
-func notFound(*http.Request, *requestInfo) (any, error) { return nil, errNoRoute }
-
-func methodNotAllowed(*http.Request, *requestInfo) (any, error) { return nil, errMethod }
-
-func (s *service) details(r *http.Request, info *requestInfo) (any, error) {
-	text := chi.URLParam(r, "id")
-	if r.URL.RawPath != "" { // chi then matches the raw path and leaves %31 encoded
-		var err error
-		if text, err = url.PathUnescape(text); err != nil {
-			return nil, errID
-		}
+func (s *service) details(r *http.Request) (any, googlebooks.Result, error) {
+	id, err := productID(r)
+	switch {
+	case err != nil:
+		return nil, googlebooks.Result{}, err
+	case s.Books == nil:
+		return fixedBook(id), googlebooks.Result{}, nil
 	}
-	id, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		return nil, errID
-	}
-	if s.Books == nil {
-		return fixedBook(id), nil
-	}
-
 	isbn := DefaultISBN
 	if s.ISBNs != nil {
 		var ok bool
 		if isbn, ok = s.ISBNs[id]; !ok {
-			return nil, errUnknownID
+			return nil, googlebooks.Result{}, errUnknownID
 		}
 	}
-	v, err := s.Books.Volume(s.trace(r.Context(), info), isbn, forwardedHeaders(r.Header))
-	if err != nil && r.Context().Err() != nil {
-		return nil, errCallerGone
+	var header http.Header
+	if s.Tracing {
+		header = tracingHeaders(r.Header)
 	}
+	lookup, err := s.Books.Lookup(r.Context(), isbn, header)
+	if lookup.Outcome != "" {
+		s.Metrics.cacheLookups.WithLabelValues(string(lookup.Outcome)).Inc()
+	}
+	switch {
+	case err != nil && r.Context().Err() != nil:
+		return nil, lookup, errCallerGone
+	case err != nil:
+		return nil, lookup, err
+	}
+	return bookOf(id, lookup.Volume), lookup, nil
+}
+
+// productID returns the id in the request's path.
+func productID(r *http.Request) (int64, error) {
+	text := chi.URLParam(r, "id")
+	if r.URL.RawPath != "" { // chi then matches the raw path and leaves %31 encoded
+		var err error
+		if text, err = url.PathUnescape(text); err != nil {
+			return 0, errID
+		}
+	}
+	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return nil, err
+		return 0, errID
 	}
-	return bookOf(id, v), nil
+	return id, nil
 }
 
 // The errors of the service itself.
@@ -183,7 +196,7 @@ func failure(err error) (status int, body []byte) {
 		status = statusCallerGone
 	case isUpstream:
 		status, message = http.StatusBadGateway, explain(upstream)
-		if upstream.Reason == googlebooks.ReasonTimeout {
+		if upstream.Timeout() {
 			status = http.StatusGatewayTimeout
 		}
 	default:
@@ -191,6 +204,10 @@ func failure(err error) (status int, body []byte) {
 	}
 	body, _ = json.Marshal(errorBody{message}) // fails only on invalid UTF-8
 	return status, body
+}
+
+type healthBody struct {
+	Status string `json:"status"`
 }
 
 type errorBody struct {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -131,18 +132,24 @@ func TestFailures(t *testing.T) {
 		status int
 		body   string
 	}{
-		"no such volume": {googlebooks.ErrNotFound, 404, `{"error":"Google Books has no volume with this ISBN"}`},
+		"no such volume": {
+			err:    fmt.Errorf("%w: 0486424618", googlebooks.ErrNotFound),
+			status: 404,
+			body:   `{"error":"Google Books has no volume with this ISBN: 0486424618"}`,
+		},
 		"refused": {
 			err:    &googlebooks.Error{StatusCode: 400, Reason: "API_KEY_INVALID", Message: "API key not valid."},
 			status: 502,
-			body:   `{"error":"API key not valid. Correct GOOGLE_BOOKS_API_KEY."}`,
+			body:   `{"error":"API key not valid. Compare GOOGLE_BOOKS_API_KEY with the key in Google's console, under Credentials."}`,
 		},
 		"too late": {
 			err:    &googlebooks.Error{Reason: googlebooks.ReasonTimeout, Message: "late", Err: context.DeadlineExceeded},
 			status: 504,
 			body:   `{"error":"late. Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait."}`,
 		},
-		"no advice":      {&googlebooks.Error{StatusCode: 400, Message: `a "b" <c>`}, 502, `{"error":"a \"b\" <c>"}`},
+		"a proxy's 504":  {&googlebooks.Error{StatusCode: 504, FromAPI: true, Message: "m"}, 504, `{"error":"m. Try again;`},
+		"a proxy's 408":  {&googlebooks.Error{StatusCode: 408, FromAPI: true, Message: "m"}, 504, `{"error":"m. Try again;`},
+		"no advice":      {&googlebooks.Error{StatusCode: 400, FromAPI: true, Message: `a "b" <c>`}, 502, `{"error":"a \"b\" <c>"}`},
 		"internal error": {errors.New("inner secret"), 500, `{"error":"internal error; see the log of details"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -150,7 +157,7 @@ func TestFailures(t *testing.T) {
 			h, log := newService(Config{Books: &books{err: tc.err}})
 			w := ask(t, h, http.MethodGet, "/details/0", nil)
 			assert.Equal(t, tc.status, w.Code)
-			assert.Equal(t, tc.body, w.Body.String())
+			assert.Contains(t, w.Body.String(), tc.body)
 			if tc.status == http.StatusInternalServerError {
 				assert.Contains(t, log.String(), `"error":"inner secret"`)
 			} else {
@@ -163,7 +170,7 @@ func TestFailures(t *testing.T) {
 // panicking is a Source with a defect.
 type panicking struct{}
 
-func (panicking) Volume(context.Context, googlebooks.ISBN, http.Header) (*googlebooks.Volume, error) {
+func (panicking) Lookup(context.Context, googlebooks.ISBN, http.Header) (googlebooks.Result, error) {
 	panic("a defect")
 }
 
@@ -182,37 +189,48 @@ func TestPanic(t *testing.T) {
 			line := lastLine(t, log)
 			assert.Equal(t, "ERROR", line["level"])
 			assert.Contains(t, line["error"], "panic: a defect")
-			assert.Contains(t, line["error"], "panicking.Volume", "the stack")
+			assert.Contains(t, line["error"], "panicking.Lookup", "the stack")
 			assert.Contains(t, ask(t, h, http.MethodGet, "/metrics", nil).Body.String(),
 				`details_requests_total{code="500",method="GET",route="details"} 1`)
 		})
 	}
 }
 
-func TestForwardedHeaders(t *testing.T) {
+func TestTracingHeaders(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("a", maxForwarded)
+	fits := long[len("Sw8")+len("Tracestate"):]
 	for name, tc := range map[string]struct{ header, want http.Header }{
 		"all values": {
-			header: http.Header{"Tracestate": {"a", "b"}, "Cookie": {"c"}},
+			header: http.Header{"Tracestate": {"a", "b"}, "Cookie": {"c"}, "User-Agent": {"curl"}},
 			want:   http.Header{"Tracestate": {"a", "b"}},
 		},
 		"a long one": {
-			header: http.Header{"Tracestate": {long}, "Traceparent": {"x"}, "User-Agent": {"curl"}},
-			want:   http.Header{"Traceparent": {"x"}, "User-Agent": {"curl"}},
+			header: http.Header{"Tracestate": {long}, "Traceparent": {"x"}, "Sw8": {"x"}},
+			want:   http.Header{"Traceparent": {"x"}, "Sw8": {"x"}},
 		},
 		"many values": {
-			header: http.Header{"Tracestate": slices.Repeat([]string{long[:100]}, 100), "User-Agent": {"curl"}},
-			want:   http.Header{"User-Agent": {"curl"}},
+			header: http.Header{"Tracestate": slices.Repeat([]string{long[:100]}, 100), "Sw8": {"x"}},
+			want:   http.Header{"Sw8": {"x"}},
+		},
+		"the longest": {
+			header: http.Header{"Tracestate": {fits[:len(fits)-1]}, "Sw8": {"x"}},
+			want:   http.Header{"Tracestate": {fits[:len(fits)-1]}, "Sw8": {"x"}},
 		},
 		"too long together": {
-			header: http.Header{"Tracestate": {long[:5000]}, "User-Agent": {long[:5000]}},
-			want:   http.Header{"Tracestate": {long[:5000]}},
+			header: http.Header{"Tracestate": {fits}, "Sw8": {"x"}},
+			want:   http.Header{"Tracestate": {fits}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			assert.Equal(t, tc.want, forwardedHeaders(tc.header))
+			source := &books{volume: comedy()}
+			h, _ := newService(Config{Books: source, Tracing: true})
+			ask(t, h, http.MethodGet, "/details/0", tc.header)
+			assert.Equal(t, tc.want, source.header)
+			h, _ = newService(Config{Books: source})
+			ask(t, h, http.MethodGet, "/details/0", tc.header)
+			assert.Empty(t, source.header)
 		})
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,7 +25,8 @@ var errGoogle = &Error{StatusCode: 503, Message: "a failure at Google"}
 type fakeSource struct {
 	mu     sync.Mutex
 	calls  int
-	header http.Header // of the last call
+	ctx    context.Context //nolint:containedctx // of the last call
+	header http.Header     // of the last call
 	takes  time.Duration
 	volume *Volume
 	err    error
@@ -38,25 +38,24 @@ func (s *fakeSource) answer(takes time.Duration, v *Volume, err error) {
 	s.takes, s.volume, s.err = takes, v, err
 }
 
-func (s *fakeSource) Volume(ctx context.Context, _ ISBN, header http.Header) (*Volume, error) {
+func (s *fakeSource) Lookup(ctx context.Context, _ ISBN, header http.Header) (Result, error) {
 	s.mu.Lock()
 	s.calls++
-	s.header = header
-	takes, v, err := s.takes, s.volume, s.err
+	s.ctx, s.header = ctx, header
+	takes, result, err := s.takes, Result{Volume: s.volume, Last: Try{Number: 1}}, s.err
 	s.mu.Unlock()
 	select {
 	case <-time.After(takes):
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return Result{}, ctx.Err()
 	}
-	traceTry(ctx, Try{Number: 1})
-	return v, err
+	return result, err
 }
 
-// result names the result of a lookup.
-func result(v *Volume, err error) string {
+// outcomeOf names the outcome of a lookup.
+func outcomeOf(r Result, err error) string {
 	switch {
-	case err == nil && v != nil:
+	case err == nil && r.Volume != nil:
 		return "volume"
 	case errors.Is(err, ErrNotFound):
 		return "not found"
@@ -76,7 +75,8 @@ func TestCache(t *testing.T) {
 		err     error
 		want    string
 		outcome Outcome
-		calls   int // so far
+		cause   error // why it is stale
+		calls   int   // so far
 	}
 	found := comedyVolume()
 	for name, steps := range map[string][]step{
@@ -92,9 +92,9 @@ func TestCache(t *testing.T) {
 		"it is served while calls fail, one every five seconds": {
 			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
 			{wait: testTTL, err: errGoogle, want: "volume", outcome: OutcomeStale, calls: 2},
-			{wait: failureTTL - 1, err: errGoogle, want: "volume", outcome: OutcomeStale, calls: 2},
-			{wait: 1, err: errGoogle, want: "volume", outcome: OutcomeStale, calls: 3},
-			{wait: failureTTL, volume: found, want: "volume", outcome: OutcomeStale, calls: 4},
+			{wait: failureTTL - 1, err: errGoogle, want: "volume", outcome: OutcomeStale, cause: errGoogle, calls: 2},
+			{wait: 1, err: errGoogle, want: "volume", outcome: OutcomeStale, cause: errGoogle, calls: 3},
+			{wait: failureTTL, volume: found, want: "volume", outcome: OutcomeStale, cause: errGoogle, calls: 4},
 			{volume: found, want: "volume", outcome: OutcomeHit, calls: 4},
 		},
 		"but not past its stale time": {
@@ -116,12 +116,12 @@ func TestCache(t *testing.T) {
 				for i, step := range steps {
 					time.Sleep(step.wait)
 					s.answer(0, step.volume, step.err)
-					var outcome Outcome
-					ctx := WithTrace(t.Context(), &Trace{Looked: func(o Outcome, _ error) { outcome = o }})
-					got := result(c.Volume(ctx, "0486424618", nil))
+					got, err := c.Lookup(t.Context(), "0486424618", nil)
 					synctest.Wait() // for a refresh in the background
-					assert.Equal(t, step.want, got, "step %d", i)
-					assert.Equal(t, step.outcome, outcome, "step %d", i)
+					assert.Equal(t, step.want, outcomeOf(got, err), "step %d", i)
+					assert.Equal(t, step.outcome, got.Outcome, "step %d", i)
+					assert.Equal(t, step.cause, got.StaleCause, "step %d", i)
+					assert.Equal(t, step.outcome == OutcomeMiss, got.Last.Number == 1, "step %d: a call for this lookup", i)
 					assert.Equal(t, step.calls, s.calls, "step %d", i)
 				}
 			})
@@ -148,14 +148,14 @@ func TestCacheOfErrors(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &fakeSource{err: tc.err}
 				c := NewCache(s, tc.ttl, 0)
-				_, err := c.Volume(t.Context(), "0486424618", nil)
+				_, err := c.Lookup(t.Context(), "0486424618", nil)
 				require.ErrorIs(t, err, tc.err)
 				s.answer(0, comedyVolume(), nil)
 				time.Sleep(tc.kept - 1)
-				_, err = c.Volume(t.Context(), "0486424618", nil)
+				_, err = c.Lookup(t.Context(), "0486424618", nil)
 				require.ErrorIs(t, err, tc.err)
 				time.Sleep(time.Nanosecond)
-				_, err = c.Volume(t.Context(), "0486424618", nil)
+				_, err = c.Lookup(t.Context(), "0486424618", nil)
 				require.NoError(t, err)
 				assert.Equal(t, 2, s.calls)
 			})
@@ -170,13 +170,13 @@ func TestCacheServesStaleAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeSource{volume: comedyVolume()}
 		c := NewCache(s, testTTL, testStale)
-		_, err := c.Volume(t.Context(), "0486424618", nil)
+		_, err := c.Lookup(t.Context(), "0486424618", nil)
 		require.NoError(t, err)
 		time.Sleep(testTTL)
 		s.answer(DefaultTimeout, nil, errGoogle)
 		start := time.Now()
 		for range 10 {
-			_, err := c.Volume(t.Context(), "0486424618", nil)
+			_, err := c.Lookup(t.Context(), "0486424618", nil)
 			require.NoError(t, err)
 		}
 		assert.Zero(t, time.Since(start))
@@ -186,55 +186,37 @@ func TestCacheServesStaleAtOnce(t *testing.T) {
 	})
 }
 
+// TestCacheSharesACall: lookups of one ISBN wait for one call. It carries nothing
+// of the caller that causes it, whose leaving changes nothing for the others.
 func TestCacheSharesACall(t *testing.T) {
 	t.Parallel()
+	type key struct{}
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeSource{takes: time.Second, volume: comedyVolume()}
 		c := NewCache(s, testTTL, testStale)
-		var mu sync.Mutex
-		outcomes, tries := make(map[Outcome]int), 0
-		ctx := WithTrace(t.Context(), &Trace{
-			Tried: func(Try) { mu.Lock(); tries++; mu.Unlock() },
-			Looked: func(o Outcome, err error) {
-				assert.NoError(t, err)
-				mu.Lock()
-				outcomes[o]++
-				mu.Unlock()
-			},
-		})
-		first, leave := context.WithCancel(ctx)
+		first, leave := context.WithTimeout(context.WithValue(t.Context(), key{}, "of the first"), time.Minute)
 		var all sync.WaitGroup
 		all.Go(func() {
-			_, err := c.Volume(first, "0486424618", nil)
+			_, err := c.Lookup(first, "0486424618", http.Header{"Traceparent": {"x"}})
 			assert.ErrorIs(t, err, context.Canceled)
 		})
 		synctest.Wait()
+		assert.Empty(t, s.header)
+		assert.Nil(t, s.ctx.Value(key{}))
+		_, hasDeadline := s.ctx.Deadline()
+		assert.False(t, hasDeadline)
 		for range 5 {
 			all.Go(func() {
-				v, err := c.Volume(ctx, "0486424618", nil)
+				got, err := c.Lookup(t.Context(), "0486424618", nil)
 				assert.NoError(t, err)
-				assert.Equal(t, comedyVolume(), v)
+				assert.Equal(t, Result{Volume: comedyVolume(), Outcome: OutcomeShared}, got)
 			})
 		}
 		synctest.Wait()
-		leave() // the others still get the answer to its call
+		leave()
 		all.Wait()
 		assert.Equal(t, 1, s.calls)
-		assert.Equal(t, 1, tries)
-		assert.Equal(t, map[Outcome]int{OutcomeShared: 5}, outcomes)
 	})
-}
-
-// TestCacheCallsForAll: what is kept for all does not depend on the user agent of
-// one.
-func TestCacheCallsForAll(t *testing.T) {
-	t.Parallel()
-	s := &fakeSource{volume: comedyVolume()}
-	header := http.Header{"User-Agent": {"odd"}, "Traceparent": {"x"}}
-	_, err := NewCache(s, testTTL, testStale).Volume(t.Context(), "0486424618", header)
-	require.NoError(t, err)
-	assert.Equal(t, http.Header{"Traceparent": {"x"}}, s.header)
-	assert.Len(t, header, 2, "the caller's header is its own")
 }
 
 // TestCacheOfNoTime: a volume that is too old at once is still the answer of the
@@ -246,21 +228,11 @@ func TestCacheOfNoTime(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 200 {
-				v, err := c.Volume(t.Context(), "0486424618", nil)
+				got, err := c.Lookup(t.Context(), "0486424618", nil)
 				assert.NoError(t, err)
-				assert.NotNil(t, v)
+				assert.NotNil(t, got.Volume)
 			}
 		})
 	}
 	all.Wait()
-}
-
-func TestCacheIsBounded(t *testing.T) {
-	t.Parallel()
-	c := NewCache(&fakeSource{volume: comedyVolume()}, testTTL, testStale)
-	for i := range maxCached + 10 {
-		_, err := c.Volume(t.Context(), ISBN(strconv.Itoa(i)), nil)
-		require.NoError(t, err)
-	}
-	assert.Len(t, c.entries, maxCached)
 }

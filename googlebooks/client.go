@@ -8,19 +8,19 @@
 package googlebooks
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // DefaultHost is the host of the API.
@@ -29,22 +29,18 @@ const DefaultHost = "www.googleapis.com"
 // DefaultTimeout is the default of Config.Timeout.
 const DefaultTimeout = 2500 * time.Millisecond
 
-// Sizes of a response's body, in bytes. Recorded ones have up to 8 KB.
-const (
-	usualBody = 4 << 10 // io.ReadAll would allocate three times as much on the way there
-	maxBody   = 1 << 20
-)
-
 // Config is the configuration of a Client. Its zero value calls the API on the
 // internet, without a key.
 type Config struct {
 	Host      string            // host or host:port; default: DefaultHost
 	PlainHTTP bool              // use http and port 80 instead of https and port 443
+	Proxy     *url.URL          // HTTP or SOCKS5 proxy for HTTPS; with PlainHTTP, it is not used
 	RootCAs   *x509.CertPool    // CAs to trust; default: the system's
 	APIKey    string            // sent in the header X-Goog-Api-Key and nowhere else
 	Country   string            // ISO 3166-1 code; default: Google locates the IP address
-	UserAgent string            // for calls whose header has none
+	UserAgent string            // of each call
 	Timeout   time.Duration     // for a lookup, including its retries; default: DefaultTimeout
+	Observe   func(Try)         // called after each call, maybe concurrently; it must not block; nil: not called
 	Transport http.RoundTripper // default: the client's own connection pool
 }
 
@@ -53,11 +49,12 @@ type Config struct {
 type Client struct {
 	transport http.RoundTripper
 	base      url.URL
-	upstream  string // host:port, for messages
+	upstream  string      // host:port, for messages
+	header    http.Header // of each call; never changed
 	apiKey    string
 	country   string
-	userAgent string
 	timeout   time.Duration
+	observe   func(Try)
 }
 
 // New returns a Client. It returns an error if cfg.Host is not a valid host or
@@ -67,9 +64,7 @@ func New(cfg Config) (*Client, error) {
 	if cfg.PlainHTTP {
 		base.Scheme, port = "http", "80"
 	}
-	if base.Host = cfg.Host; base.Host == "" {
-		base.Host = DefaultHost
-	}
+	base.Host = cmp.Or(cfg.Host, DefaultHost)
 	if !validHost(base.Host) {
 		return nil, fmt.Errorf("invalid host %q: want host or host:port, without http://", cfg.Host)
 	}
@@ -84,69 +79,76 @@ func New(cfg Config) (*Client, error) {
 		transport: cfg.Transport,
 		base:      base,
 		upstream:  upstream,
+		header:    http.Header{"User-Agent": {cfg.UserAgent}, "Accept-Encoding": {"identity"}},
 		apiKey:    cfg.APIKey,
 		country:   cfg.Country,
-		userAgent: cfg.UserAgent,
-		timeout:   cfg.Timeout,
+		timeout:   cmp.Or(cfg.Timeout, DefaultTimeout),
+		observe:   cfg.Observe,
 	}
-	if c.timeout == 0 {
-		c.timeout = DefaultTimeout
+	if cfg.APIKey != "" {
+		c.header.Set("X-Goog-Api-Key", cfg.APIKey)
+	}
+	if c.observe == nil {
+		c.observe = func(Try) {}
 	}
 	if c.transport == nil {
-		c.transport = newTransport(cfg.RootCAs, c.timeout, cfg.PlainHTTP)
+		c.transport = newTransport(cfg, c.timeout, new(net.Dialer).DialContext)
 	}
 	return c, nil
 }
 
+// validHost reports whether host is a DNS name or an IP address, with an
+// optional port. An IPv6 address is in brackets.
 func validHost(host string) bool {
 	u, err := url.Parse("http://" + host)
-	if err != nil || u.Host != host || u.Hostname() == "" || !utf8.ValidString(host) {
+	if err != nil || u.Host != host || strings.HasSuffix(host, ":") {
 		return false
 	}
-	if u.Port() == "" {
-		return !strings.HasSuffix(host, ":")
+	if u.Port() != "" {
+		if port, err := strconv.ParseUint(u.Port(), 10, 16); err != nil || port == 0 {
+			return false
+		}
 	}
-	port, err := strconv.ParseUint(u.Port(), 10, 16)
-	return err == nil && port > 0
+	if strings.HasPrefix(host, "[") {
+		_, err := netip.ParseAddr(u.Hostname())
+		return err == nil
+	}
+	return u.Hostname() != "" && !strings.ContainsFunc(u.Hostname(), func(r rune) bool {
+		return (r|' ' < 'a' || r|' ' > 'z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
+	})
 }
 
 // Upstream returns the host and port that the client calls.
 func (c *Client) Upstream() string { return c.upstream }
 
-// Volume looks up the ISBN. It makes up to three tries if a failure may be
-// temporary. The header, which may be nil, is sent with each call. The error is
-// ErrNotFound, an *Error, or ctx's own if ctx was cancelled.
-func (c *Client) Volume(ctx context.Context, isbn ISBN, header http.Header) (*Volume, error) {
-	header = header.Clone()
-	if header == nil {
-		header = make(http.Header)
+// Lookup looks up the ISBN. It makes up to three tries if a failure may be
+// temporary. The header, which may be nil, is sent with each call. The error
+// wraps ErrNotFound, or is an *Error, or ctx's own if ctx is done.
+func (c *Client) Lookup(ctx context.Context, isbn ISBN, header http.Header) (Result, error) {
+	all := c.header
+	if len(header) > 0 {
+		all = maps.Clone(header)
+		maps.Copy(all, c.header)
 	}
-	if c.apiKey != "" {
-		header.Set("X-Goog-Api-Key", c.apiKey)
-	}
-	if header.Get("User-Agent") == "" {
-		header.Set("User-Agent", c.userAgent)
-	}
-
-	var v *Volume
-	err := c.retry(ctx, func(number int, deadline time.Time) error {
+	var result Result
+	err := c.retry(ctx, func(number int, deadline time.Time) (err error) {
 		ctx, cancel := context.WithDeadline(ctx, deadline)
 		defer cancel()
 		begin := time.Now()
-		var status int
-		var err error
-		v, status, err = c.call(ctx, isbn, header)
-		try := Try{Number: number, StatusCode: status, Duration: time.Since(begin)}
+		try := Try{Number: number}
+		result.Volume, try.StatusCode, err = c.call(ctx, isbn, all)
+		try.Duration = time.Since(begin)
 		if e, ok := errors.AsType[*Error](err); ok {
 			try.Reason = e.Reason
 		}
-		traceTry(ctx, try)
+		c.observe(try)
+		result.Last = try
 		return err
 	})
-	if ctxErr := ctx.Err(); errors.Is(ctxErr, context.Canceled) {
-		return nil, ctxErr
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
 	}
-	return v, err
+	return result, err
 }
 
 // call makes one call and reads its response.
@@ -162,22 +164,16 @@ func (c *Client) call(ctx context.Context, isbn ISBN, header http.Header) (v *Vo
 	// context has the deadline.
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return nil, 0, c.errNoResponse(err)
+		e := c.errNoResponse(err)
+		return nil, e.StatusCode, e
 	}
-	var b bytes.Buffer
-	b.Grow(usualBody)
-	_, err = b.ReadFrom(io.LimitReader(res.Body, maxBody+1))
-	_ = res.Body.Close()
-	body := b.Bytes()
-
-	if res.StatusCode != http.StatusOK {
-		return nil, res.StatusCode, c.errStatus(res.StatusCode, body)
-	}
-	if err != nil {
+	defer res.Body.Close()
+	body, err := readBody(res)
+	switch {
+	case res.StatusCode != http.StatusOK:
+		return nil, res.StatusCode, c.errStatus(res, body, err)
+	case err != nil:
 		return nil, res.StatusCode, c.errBody(err)
-	}
-	if len(body) > maxBody {
-		return nil, res.StatusCode, c.errBadAnswer(fmt.Errorf("more than %d bytes", maxBody))
 	}
 	v, err = decodeVolume(body, isbn)
 	if err != nil && !errors.Is(err, ErrNotFound) {

@@ -6,54 +6,70 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
-	"regexp"
+	"net/url"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
-// ErrNotFound is the answer for an ISBN that Google Books has no volume for.
+// ErrNotFound is the answer for an ISBN that Google Books has no volume for. The
+// error of a lookup wraps it and names the ISBN.
 var ErrNotFound = errors.New("Google Books has no volume with this ISBN")
 
 // The reasons that this package sets itself. All others are the API's.
 const (
-	ReasonNoAnswer    = "noAnswer"    // no response, or a gateway error without a body
+	ReasonNoAnswer    = "noAnswer"    // no response
 	ReasonDNS         = "dns"         // the host's name does not resolve
-	ReasonProxy       = "proxy"       // the proxy set in the environment cannot be reached, or refuses
+	ReasonProxy       = "proxy"       // the proxy cannot be reached, or refuses, or wants credentials
 	ReasonTimeout     = "timeout"     // no complete response in time, or a proxy reports a timeout
 	ReasonCanceled    = "canceled"    // the caller did not wait
 	ReasonCertificate = "certificate" // the server's certificate is not trusted
 	ReasonNotTLS      = "notTLS"      // the server does not speak TLS
+	ReasonNotHTTP     = "notHTTP"     // something answered, but not with an HTTP response that this client accepts
+	ReasonRedirect    = "redirect"    // a redirect, which is not followed
 	ReasonNotAPI      = "notAPI"      // an error response that is not the API's, such as a proxy's
-	ReasonTruncated   = "truncated"   // 200, but the body was cut off
+	ReasonEmpty       = "empty"       // an error response without a body, such as a proxy's
+	ReasonTruncated   = "truncated"   // the response was cut off
+	ReasonNoItems     = "noItems"     // 200 and hits, but no volumes
 	ReasonBadAnswer   = "badAnswer"   // 200, but the body is not an answer of volumes.list
 	ReasonOther       = "other"       // a reason of the API's that this package does not know
 )
 
-// apiReasons returns the known reasons of the API. The list is fixed so that a
-// reason can be the label of a metric.
+// apiReasons returns the known reasons of the API, except those of keyReasons.
+// The list is fixed so that a reason can be the label of a metric.
 func apiReasons() []string {
 	return []string{
-		"API_KEY_INVALID", "accessNotConfigured", "backendFailed", "badRequest",
-		"dailyLimitExceeded", "invalidParameter", "notFound", "queryRequired",
-		"rateLimitExceeded", "required", "sslRequired", "unknownLocation",
-		"userRateLimitExceeded",
+		"accessNotConfigured", "backendFailed", "badRequest", "dailyLimitExceeded", "invalidParameter",
+		"ipRefererBlocked", "keyExpired", "keyInvalid", "notFound", "queryRequired", "quotaExceeded",
+		"rateLimitExceeded", "required", "sslRequired", "unknownLocation", "userRateLimitExceeded",
+	}
+}
+
+// keyReasons returns the reasons of google.api.ErrorReason for an API key that is
+// refused. In the older list of errors, they are all badRequest or forbidden.
+func keyReasons() []string {
+	return []string{
+		"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED", "API_KEY_IP_ADDRESS_BLOCKED",
+		"API_KEY_ANDROID_APP_BLOCKED", "API_KEY_IOS_APP_BLOCKED",
 	}
 }
 
 // Error reports a failed lookup, for any cause other than ErrNotFound. None of
 // its texts contains the API key or a control character.
 type Error struct {
-	StatusCode int    // HTTP status of the response; 0: there was none
+	Host       string // host or host:port that was called
+	PlainHTTP  bool   // it was called over plain HTTP
+	StatusCode int    // HTTP status of the response, or of the proxy's answer to CONNECT; 0: there was none
 	Reason     string // the API's reason, such as rateLimitExceeded, or a Reason constant; may be empty
-	Words      string // what the API or a proxy said, at most 256 bytes; may be empty
+	Words      string // what the API, a proxy or whoever answered said, at most 256 bytes; may be empty
+	Location   string // target of a redirect: scheme, host and path; may be empty
+	FromAPI    bool   // the API's own error
 	NoKey      bool   // an error of the API, for a call without an API key
-	Message    string // what happened, on one line, Words included
+	Message    string // what happened, on one line, Words and Location included
 	Err        error  // the error of the network or the decoder, for a log; may be nil
 }
 
@@ -63,17 +79,31 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap returns the error of the network or the decoder.
 func (e *Error) Unwrap() error { return e.Err }
 
+// Timeout reports whether the response came too late, or a proxy says so.
+func (e *Error) Timeout() bool {
+	return e.Reason == ReasonTimeout ||
+		e.StatusCode == http.StatusRequestTimeout || e.StatusCode == http.StatusGatewayTimeout
+}
+
 // maxWords limits Error.Words, in bytes. Envoy names a TLS failure about 200
 // bytes into its text.
 const maxWords = 256
 
-// opProxy is the Op of net/http's errors about the proxy set in the
-// environment.
-const opProxy = "proxyconnect"
+// The Op of net/http's errors about a proxy.
+const (
+	opProxy = "proxyconnect"
+	opSOCKS = "socks connect"
+)
+
+// newError returns an Error about the client's host.
+func (c *Client) newError(status int, reason, message string) *Error {
+	return &Error{Host: c.base.Host, PlainHTTP: c.base.Scheme == "http", StatusCode: status, Reason: reason, Message: message}
+}
 
 // errNoResponse returns the Error of a call that got no response.
 func (c *Client) errNoResponse(err error) *Error {
-	e := &Error{Reason: ReasonNoAnswer, Message: "no answer from " + c.upstream, Err: c.redactError(err)}
+	e := c.newError(0, "", "")
+	e.Err = c.redactError(err)
 	_, noName := errors.AsType[*net.DNSError](err)
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
@@ -81,8 +111,12 @@ func (c *Client) errNoResponse(err error) *Error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		e.Reason, e.Message = ReasonCanceled, "the caller went away"
-	case isNet && netErr.Op == opProxy:
+	case isNet && (netErr.Op == opProxy || netErr.Op == opSOCKS):
 		e.Reason, e.Message = ReasonProxy, "the proxy did not connect to "+c.upstream
+		if refused, ok := errors.AsType[*refusedError](err); ok {
+			e.StatusCode = refused.status
+			e.Message += fmt.Sprintf(": it answered %d", refused.status)
+		}
 	case noName:
 		e.Reason, e.Message = ReasonDNS, c.base.Hostname()+" does not resolve"
 	case timedOut(err):
@@ -92,30 +126,52 @@ func (c *Client) errNoResponse(err error) *Error {
 		e.Message = fmt.Sprintf("the certificate of %s is not trusted: %s", c.upstream, e.Words)
 	case notTLS:
 		e.Reason, e.Message = ReasonNotTLS, c.upstream+" does not speak TLS"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		e.Reason, e.Message = ReasonTruncated, "the answer of "+c.upstream+" was cut off"
+	case isNet && netErr.Op != "remote error" && netErr.Op != "local error", connectionLost(err): // these two are TLS alerts
+		e.Reason, e.Message = ReasonNoAnswer, "no answer from "+c.upstream
+	default:
+		e.Reason, e.Words = ReasonNotHTTP, c.printable(err.Error())
+		e.Message = fmt.Sprintf("%s answered, but not as the Books API does: %s", c.upstream, e.Words)
 	}
 	return e
 }
 
-// errBody returns the Error of a response with status 200 whose body could not
-// be read completely.
-func (c *Client) errBody(err error) *Error {
-	e := c.errNoResponse(err)
-	if e.Reason != ReasonTimeout && e.Reason != ReasonCanceled {
-		e.Reason, e.Message = ReasonTruncated, "the answer of "+c.upstream+" was cut off"
+// connectionLost reports whether the connection ended before a response began,
+// or the server refused the HTTP/2 stream. net/http does not export these errors.
+func connectionLost(err error) bool {
+	if _, ok := errors.AsType[syscall.Errno](err); ok || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+		return true
 	}
+	text := err.Error()
+	return slices.ContainsFunc([]string{
+		"server closed idle connection", "client conn", "GOAWAY", "received from peer",
+	}, func(sign string) bool { return strings.Contains(text, sign) })
+}
+
+// errBody returns the Error of a response with status 200 whose body could not
+// be read.
+func (c *Client) errBody(err error) *Error {
+	if bad, ok := errors.AsType[*bodyError](err); ok {
+		return c.newError(http.StatusOK, ReasonBadAnswer, c.upstream+" answered 200 with "+c.printable(bad.what))
+	}
+	e := c.errNoResponse(err)
 	e.StatusCode = http.StatusOK
+	if !e.Timeout() && e.Reason != ReasonCanceled {
+		e.Reason, e.Message, e.Words = ReasonTruncated, "the answer of "+c.upstream+" was cut off", ""
+	}
 	return e
 }
 
 // errBadAnswer returns the Error of a response with status 200 that is not an
 // answer of volumes.list.
 func (c *Client) errBadAnswer(err error) *Error {
-	return &Error{
-		StatusCode: http.StatusOK,
-		Reason:     ReasonBadAnswer,
-		Message:    c.upstream + " answered 200, but not with a valid list of volumes",
-		Err:        c.redactError(err),
+	e := c.newError(http.StatusOK, ReasonBadAnswer, c.upstream+" answered 200, but not with a valid list of volumes")
+	if errors.Is(err, errNoItems) {
+		e.Reason, e.Message = ReasonNoItems, c.upstream+" answered 200 with hits, but without a volume"
 	}
+	e.Err = c.redactError(err)
+	return e
 }
 
 // apiError is the body of the API's errors. The older form has no status and
@@ -133,34 +189,30 @@ type apiError struct {
 	} `json:"error"`
 }
 
-// errStatus returns the Error of a response whose status is not 200.
-func (c *Client) errStatus(status int, body []byte) *Error {
+// errStatus returns the Error of a response whose status is not 200, with the
+// results of readBody.
+func (c *Client) errStatus(res *http.Response, body []byte, err error) *Error {
 	var a apiError
-	err := json.Unmarshal(body, &a, lastKeyWins(), jsontext.AllowInvalidUTF8(true))
-	if err != nil || a.Error == nil {
-		return c.errNotAPI(status, body)
+	if unmarshal(body, &a) != nil || a.Error == nil {
+		return c.errNotAPI(res, body, err)
 	}
 
 	reason := a.Error.Status
 	if len(a.Error.Errors) > 0 {
 		reason = a.Error.Errors[0].Reason
 	}
+	known := slices.Contains(apiReasons(), reason)
 	for _, d := range a.Error.Details {
-		if d.Reason == "API_KEY_INVALID" { // nothing else distinguishes it from other bad requests
-			reason = d.Reason
+		if slices.Contains(keyReasons(), d.Reason) {
+			reason, known = d.Reason, true
 		}
 	}
 	words := a.Error.Message
-	if reason != "" && !slices.Contains(apiReasons(), reason) {
+	if reason != "" && !known {
 		reason, words = ReasonOther, reason+": "+words
 	}
-	e := &Error{
-		StatusCode: status,
-		Reason:     reason,
-		Words:      c.printable(words),
-		NoKey:      c.apiKey == "",
-		Message:    fmt.Sprintf("Google Books answered %d", status),
-	}
+	e := c.newError(res.StatusCode, reason, fmt.Sprintf("Google Books answered %d", res.StatusCode))
+	e.FromAPI, e.NoKey, e.Words = true, c.apiKey == "", c.printable(words)
 	if reason != "" && reason != ReasonOther {
 		e.Message += " " + reason
 	}
@@ -170,24 +222,48 @@ func (c *Client) errStatus(status int, body []byte) *Error {
 // errNotAPI returns the Error of an error response without the API's JSON. It
 // takes HTML for a page of Google's front end and everything else for the words
 // of a proxy on the way.
-func (c *Client) errNotAPI(status int, body []byte) *Error {
-	e := &Error{StatusCode: status, Reason: ReasonNotAPI, Message: fmt.Sprintf("%s answered %d", c.upstream, status)}
-	body = bytes.TrimSpace(body)
+func (c *Client) errNotAPI(res *http.Response, body []byte, err error) *Error {
+	e := c.newError(res.StatusCode, ReasonNotAPI, fmt.Sprintf("%s answered %d", c.upstream, res.StatusCode))
 	switch {
+	case res.StatusCode == http.StatusProxyAuthRequired:
+		e.Reason = ReasonProxy
+	case e.Timeout():
+		e.Reason = ReasonTimeout
+	case res.StatusCode >= 300 && res.StatusCode < 400 && res.Header.Get("Location") != "":
+		e.Reason, e.Location = ReasonRedirect, c.location(res.Header.Get("Location"))
+		e.Message += ", a redirect to " + e.Location
+		return e
+	}
+	body = bytes.TrimSpace(body)
+	bad, isBad := errors.AsType[*bodyError](err)
+	switch {
+	case isBad:
+		e.Message += " with " + c.printable(bad.what)
+		return e
 	case bytes.HasPrefix(body, []byte("<")):
 		e.Message += " with an HTML page"
 		return e
+	case bytes.ContainsFunc(body, func(r rune) bool { return r < ' ' && !unicode.IsSpace(r) }):
+		e.Message += " with a body that is not text" // compressed, perhaps
+		return e
 	case len(body) == 0:
 		e.Message += " without a body"
-		if status >= http.StatusBadGateway {
-			e.Reason = ReasonNoAnswer
+		if e.Reason == ReasonNotAPI {
+			e.Reason = ReasonEmpty
 		}
-	}
-	if status == http.StatusGatewayTimeout {
-		e.Reason = ReasonTimeout
 	}
 	e.Words = c.printable(string(body))
 	return e.withWords()
+}
+
+// location returns the target of a redirect, without what may hold a secret:
+// query, fragment and user information.
+func (c *Client) location(target string) string {
+	u, err := c.base.Parse(target)
+	if err != nil {
+		return "an invalid URL"
+	}
+	return c.printable((&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String())
 }
 
 // withWords appends the words to the message.
@@ -203,28 +279,23 @@ func timedOut(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || ok && t.Timeout()
 }
 
-// Redact replaces the API key in a text from outside. It replaces a short key,
-// such as a dummy "x", only where it is a whole word: anywhere else it is just a
-// letter. Without a key the text is returned as it is.
+// minSecret is the length in bytes from which a part of the API key counts as
+// secret. A shorter key, such as a dummy "any", is not secret.
+const minSecret = 8
+
+// Redact returns text without the API key. A text that still holds a part of the
+// key, for example because somebody cut it in the middle, is withheld.
 func Redact(text, apiKey string) string {
-	const placeholder = "[API key]"
-	if apiKey == "" {
+	if len(apiKey) < minSecret {
 		return text
 	}
-	if len(apiKey) >= 8 {
-		return strings.ReplaceAll(text, apiKey, placeholder)
+	text = strings.ReplaceAll(text, apiKey, "[API key]")
+	for i := range len(apiKey) - minSecret + 1 {
+		if strings.Contains(text, apiKey[i:i+minSecret]) {
+			return "[withheld: it contains a part of the API key]"
+		}
 	}
-	pattern := wordBoundary(apiKey[0]) + regexp.QuoteMeta(apiKey) + wordBoundary(apiKey[len(apiKey)-1])
-	return regexp.MustCompile(pattern).ReplaceAllLiteralString(text, placeholder)
-}
-
-// wordBoundary returns the pattern of a word boundary beside c, or "" if c is
-// punctuation, which has none.
-func wordBoundary(c byte) string {
-	if c == '_' || unicode.IsLetter(rune(c)) || unicode.IsDigit(rune(c)) {
-		return `\b`
-	}
-	return ""
+	return text
 }
 
 // redactError returns err without the API key in its text: net/http and the

@@ -1,19 +1,23 @@
 package googlebooks
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net"
+	"net/http"
 	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 	"unicode"
 
 	"github.com/jarcoal/httpmock"
@@ -41,7 +45,7 @@ func errorOf(t *testing.T, key string, response httpmock.Responder) (e *Error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := mockClient(t, Config{APIKey: key}, response)
-		_, err := c.Volume(t.Context(), "0486424618", nil)
+		_, err := c.Lookup(t.Context(), "0486424618", nil)
 		var ok bool
 		e, ok = errors.AsType[*Error](err)
 		require.True(t, ok, "%v", err)
@@ -53,6 +57,9 @@ func TestErrorsOfTheAPI(t *testing.T) {
 	t.Parallel()
 	const (
 		invalidKey = `{"reason":"API_KEY_INVALID"}`
+		blockedKey = `{"reason":"x"},{"reason":"API_KEY_SERVICE_BLOCKED"}`
+		longKey    = "AIzaSyNobodyMayEverSeeThis0123456789abc"
+		withheld   = "[withheld: it contains a part of the API key]"
 		olderForm  = `{"error":{"errors":[{"reason":"unknownLocation","message":"m"}],"code":403,"message":"m"}}`
 	)
 	for name, tc := range map[string]struct {
@@ -75,8 +82,12 @@ func TestErrorsOfTheAPI(t *testing.T) {
 			body:    `{"error":{"message":"` + strings.Repeat("ä", 1000) + `"}}`,
 			message: "400: " + strings.Repeat("ä", 126) + "…",
 		},
-		"repeated key":   {"k3y", 400, googleError("required", "key k3y", ""), "required", "400 required: key [API key]"},
-		"one-letter key": {"e", 400, googleError("required", "key e", ""), "required", "400 required: key [API key]"},
+		"repeated key":   {longKey, 400, googleError("required", "key "+longKey, ""), "required", "400 required: key [API key]"},
+		"part of a key":  {longKey, 400, googleError("required", longKey[:20]+"…", ""), "required", "400 required: " + withheld},
+		"dummy key":      {"any", 400, googleError("required", "any key", ""), "required", "400 required: any key"},
+		"bad characters": {"k3y", 400, googleError("required", "a\xff\\ud83d", ""), "required", "400 required: a\ufffd\ufffd"},
+		"blocked key":    {"k3y", 403, googleError("forbidden", "m", blockedKey), "API_KEY_SERVICE_BLOCKED", "403 API_KEY_SERVICE_BLOCKED: m"},
+		"gateway":        {"k3y", 504, googleError("backendFailed", "m", ""), "backendFailed", "504 backendFailed: m"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -86,6 +97,8 @@ func TestErrorsOfTheAPI(t *testing.T) {
 			assert.Equal(t, "Google Books answered "+tc.message, e.Message)
 			assert.Contains(t, e.Message, e.Words)
 			assert.Equal(t, tc.key == "", e.NoKey)
+			assert.True(t, e.FromAPI)
+			assert.Equal(t, tc.status == 504, e.Timeout())
 		})
 	}
 }
@@ -94,28 +107,54 @@ func TestErrorsOfTheAPI(t *testing.T) {
 // Google's front end or from a proxy on the way.
 func TestErrorsOfOthers(t *testing.T) {
 	t.Parallel()
+	const secretTarget = "https://user:secret@www.google.com/sorry/index?q=secret#secret"
 	for name, tc := range map[string]struct {
 		status int
+		header http.Header
 		body   string
 		reason string
 		want   string // after the status in the message
 	}{
-		"HTML":                  {502, "<!DOCTYPE html>\n<title>Error 502</title>", ReasonNotAPI, " with an HTML page"},
-		"gateway without words": {502, "", ReasonNoAnswer, " without a body"},
-		"policy without words":  {403, "", ReasonNotAPI, " without a body"},
-		"gateway's words":       {503, overflow + "\n", ReasonNotAPI, ": " + overflow},
-		"gateway's TLS failure": {503, certificateFailure, ReasonNotAPI, ": " + certificateFailure[:253] + "…"},
-		"gateway's timeout":     {504, "upstream request timeout", ReasonTimeout, ": upstream request timeout"},
-		"error is a string":     {500, `{"error":"text"}`, ReasonNotAPI, `: {"error":"text"}`},
+		"HTML":                  {502, nil, "<!DOCTYPE html>\n<title>Error 502</title>", ReasonNotAPI, " with an HTML page"},
+		"HTML, timeout":         {504, nil, "<!DOCTYPE html>", ReasonTimeout, " with an HTML page"},
+		"gateway without words": {502, nil, "", ReasonEmpty, " without a body"},
+		"policy without words":  {403, nil, " \n", ReasonEmpty, " without a body"},
+		"gateway's words":       {503, nil, overflow + "\n", ReasonNotAPI, ": " + overflow},
+		"gateway's TLS failure": {503, nil, certificateFailure, ReasonNotAPI, ": " + certificateFailure[:253] + "…"},
+		"gateway's timeout":     {504, nil, "upstream request timeout", ReasonTimeout, ": upstream request timeout"},
+		"timeout, no words":     {408, nil, "", ReasonTimeout, " without a body"},
+		"error is a string":     {500, nil, `{"error":"text"}`, ReasonNotAPI, `: {"error":"text"}`},
+		"proxy":                 {407, nil, "<html>", ReasonProxy, " with an HTML page"},
+		"not text":              {429, nil, "\x1f\x8b\x08\x00words", ReasonNotAPI, " with a body that is not text"},
+		"other coding": {
+			429,
+			http.Header{"Content-Encoding": {"br, GZIP"}},
+			"words", ReasonNotAPI,
+			` with the content coding "br, gzip", which was not asked for`,
+		},
+		"invalid gzip": {503, http.Header{"Content-Encoding": {"gzip"}}, "words", ReasonNotAPI, " with a body that is not valid gzip"},
+		"redirect": {
+			301, http.Header{"Location": {secretTarget}}, "", ReasonRedirect, ", a redirect to https://www.google.com/sorry/index",
+		},
+		"relative redirect": {302, http.Header{"Location": {"/a?secret"}}, "", ReasonRedirect, ", a redirect to https://www.googleapis.com/a"},
+		"invalid redirect":  {302, http.Header{"Location": {"http://%zz"}}, "", ReasonRedirect, ", a redirect to an invalid URL"},
+		"no target":         {304, nil, "", ReasonEmpty, " without a body"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := errorOf(t, "", httpmock.NewStringResponder(tc.status, tc.body))
+			e := errorOf(t, "", func(*http.Request) (*http.Response, error) {
+				res := httpmock.NewStringResponse(tc.status, tc.body)
+				maps.Copy(res.Header, tc.header)
+				return res, nil
+			})
 			assert.Equal(t, tc.status, e.StatusCode)
 			assert.Equal(t, tc.reason, e.Reason)
 			assert.Equal(t, fmt.Sprintf("www.googleapis.com:443 answered %d%s", tc.status, tc.want), e.Message)
 			assert.Contains(t, e.Message, e.Words)
+			assert.Contains(t, e.Message, e.Location)
+			assert.Equal(t, tc.reason == ReasonTimeout, e.Timeout())
 			assert.False(t, e.NoKey)
+			assert.False(t, e.FromAPI)
 			if tc.body == certificateFailure {
 				assert.Contains(t, e.Words, "CERTIFICATE_VERIFY_FAILED")
 			}
@@ -123,8 +162,65 @@ func TestErrorsOfOthers(t *testing.T) {
 	}
 }
 
+// TestBodies has responses with status 200 and a content coding or a size that
+// was not expected.
+func TestBodies(t *testing.T) {
+	t.Parallel()
+	zipped := func(text string) string {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, _ = w.Write([]byte(text))
+		require.NoError(t, w.Close())
+		return b.String()
+	}
+	padded := func(length int) string { return comedy + strings.Repeat(" ", length-len(comedy)) }
+	for name, tc := range map[string]struct {
+		coding string
+		body   string
+		want   string // the message after "www.googleapis.com:443 answered 200"; "": a volume
+	}{
+		"gzip":                {"gzip", zipped(comedy), ""},
+		"GZIP":                {"GZIP", zipped(comedy), ""},
+		"x-gzip":              {" x-gzip ,", zipped(comedy), ""},
+		"identity":            {"identity", comedy, ""},
+		"several members":     {"gzip", zipped(comedy[:100]) + zipped(comedy[100:]), ""},
+		"the longest":         {"", padded(maxBody), ""},
+		"the longest in gzip": {"gzip", zipped(padded(maxBody)), ""},
+		"too long":            {"", padded(maxBody + 1), " with more than 1 MiB"},
+		"too long decoded":    {"gzip", zipped(padded(maxBody + 1)), " with more than 1 MiB"},
+		"too long encoded":    {"gzip", strings.Repeat(zipped(""), maxBody/20), " with more than 1 MiB"},
+		"not gzip":            {"gzip", comedy, " with a body that is not valid gzip"},
+		"wrong checksum":      {"gzip", zipped(comedy)[:len(zipped(comedy))-8] + "checksum", " with a body that is not valid gzip"},
+		"br":                  {"br", comedy, ` with the content coding "br", which was not asked for`},
+		"gzip twice":          {"gzip, gzip", comedy, ` with the content coding "gzip, gzip", which was not asked for`},
+		"empty in gzip":       {"gzip", "", ", but not with a valid list of volumes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			body := strings.NewReader(tc.body)
+			c, _ := mockClient(t, Config{Timeout: time.Minute}, func(*http.Request) (*http.Response, error) {
+				return &http.Response{
+					StatusCode: http.StatusOK,
+					Header:     http.Header{"Content-Encoding": {tc.coding}},
+					Body:       io.NopCloser(body),
+				}, nil
+			})
+			got, err := c.Lookup(t.Context(), "0486424618", nil)
+			if tc.want == "" {
+				require.NoError(t, err)
+				assert.Equal(t, comedyVolume(), got.Volume)
+				return
+			}
+			require.EqualError(t, err, "www.googleapis.com:443 answered 200"+tc.want)
+			assert.Equal(t, ReasonBadAnswer, got.Last.Reason)
+			assert.Equal(t, 1, got.Last.Number, "no second try")
+		})
+	}
+}
+
 func TestNetworkErrors(t *testing.T) {
 	t.Parallel()
+	const key, odd = "AIzaSyK3y", "www.googleapis.com:443 answered, but not as the Books API does: "
 	noName := &net.DNSError{Err: "no such host", Name: "www.googleapis.com", IsNotFound: true}
 	for name, tc := range map[string]struct {
 		err     error
@@ -150,6 +246,22 @@ func TestNetworkErrors(t *testing.T) {
 		},
 		"deadline": {context.DeadlineExceeded, ReasonTimeout, "no complete answer from www.googleapis.com:443 within 2.5s"},
 		"not TLS":  {tls.RecordHeaderError{Msg: "no TLS"}, ReasonNotTLS, "www.googleapis.com:443 does not speak TLS"},
+		"refused by the proxy": {
+			err:     refusedByProxy(t.Context(), nil, nil, &http.Response{StatusCode: http.StatusProxyAuthRequired}),
+			reason:  ReasonProxy,
+			message: "the proxy did not connect to www.googleapis.com:443: it answered 407",
+		},
+		"SOCKS proxy": {
+			err:     &net.OpError{Op: "socks connect", Err: errors.New("refused")},
+			reason:  ReasonProxy,
+			message: "the proxy did not connect to www.googleapis.com:443",
+		},
+		"closed":           {io.EOF, ReasonNoAnswer, "no answer from www.googleapis.com:443"},
+		"header cut off":   {io.ErrUnexpectedEOF, ReasonTruncated, "the answer of www.googleapis.com:443 was cut off"},
+		"stream refused":   {errors.New("stream error: stream ID 1; REFUSED_STREAM; received from peer"), ReasonNoAnswer, "no answer from www.googleapis.com:443"},
+		"malformed stream": {errors.New("stream error: stream ID 1; PROTOCOL_ERROR; header list too large"), ReasonNotHTTP, odd + "stream error: stream ID 1; PROTOCOL_ERROR; header list too large"},
+		"banner":           {errors.New(`malformed HTTP response "SSH\x00 AIzaSyK3y"`), ReasonNotHTTP, odd + `malformed HTTP response "SSH\x00 [API key]"`},
+		"TLS alert":        {&net.OpError{Op: "remote error", Err: tls.AlertError(70)}, ReasonNotHTTP, odd + "remote error: tls: protocol version not supported"},
 		"certificate": {
 			err:    &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
 			reason: ReasonCertificate,
@@ -159,8 +271,8 @@ func TestNetworkErrors(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := errorOf(t, "", httpmock.NewErrorResponder(tc.err))
-			assert.Zero(t, e.StatusCode)
+			e := errorOf(t, key, httpmock.NewErrorResponder(tc.err))
+			assert.Equal(t, name == "refused by the proxy", e.StatusCode == http.StatusProxyAuthRequired)
 			assert.Equal(t, tc.reason, e.Reason)
 			assert.Equal(t, tc.message, e.Message)
 			assert.ErrorIs(t, e, tc.err)
@@ -168,37 +280,23 @@ func TestNetworkErrors(t *testing.T) {
 	}
 }
 
-// FuzzErrors: an error is one printable line without the key.
+// FuzzErrors: an error is one printable line without the key, and the target of
+// a redirect has no query.
 func FuzzErrors(f *testing.F) {
 	const key = "AIzaSyK3y"
-	f.Add(503, googleError("required", key, ""))
-	f.Add(502, key+"\x1b[2J")
-	f.Add(400, `{"error":{"message":"\u0041IzaSyK3y"}}`)
+	f.Add(503, "", googleError("required", key, ""))
+	f.Add(502, "", key+"\x1b[2J")
+	f.Add(400, "", `{"error":{"message":"\u0041IzaSyK3y"}}`)
+	f.Add(301, "//user:pw@host/"+key+"?q#f", "")
+	f.Add(302, "mailto:a?b", "")
 	c, err := New(Config{APIKey: key})
 	require.NoError(f, err)
-	f.Fuzz(func(t *testing.T, status int, body string) {
-		e := c.errStatus(status, []byte(body))
+	f.Fuzz(func(t *testing.T, status int, location, body string) {
+		e := c.errStatus(&http.Response{StatusCode: status, Header: http.Header{"Location": {location}}}, []byte(body), nil)
 		assert.NotContains(t, e.Message, key)
 		assert.LessOrEqual(t, len(e.Words), maxWords)
 		assert.False(t, strings.ContainsFunc(e.Message, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", e.Message)
+		assert.NotContains(t, e.Location, "?")
+		assert.NotContains(t, e.Location, "#")
 	})
-}
-
-// TestKnowsNothingAboveIt: this package says what happened; what to do about it
-// depends on the program and where it runs.
-func TestKnowsNothingAboveIt(t *testing.T) {
-	t.Parallel()
-	above := regexp.MustCompile(`(?i)GOOGLE_BOOKS_|DO_NOT_ENCRYPT|BOOK_ISBNS|CACHE_TTL|ServiceEntry|DestinationRule|` +
-		`productpage|Bookinfo|\b(sidecar|mesh)\b`)
-	files, err := filepath.Glob("*.go")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		code, err := os.ReadFile(file)
-		require.NoError(t, err)
-		assert.NotRegexp(t, above, string(code), file)
-	}
 }

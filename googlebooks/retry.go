@@ -55,14 +55,18 @@ func transient(err error) bool {
 		return false
 	}
 	switch e.Reason {
-	case ReasonNoAnswer, ReasonTimeout, ReasonDNS, ReasonTruncated:
+	case ReasonNoAnswer, ReasonDNS, ReasonTruncated, ReasonNoItems:
 		return true
 	case ReasonCanceled:
 		return false
+	case ReasonProxy:
+		if e.StatusCode == 0 {
+			return true // it did not answer
+		}
 	}
 	switch e.StatusCode {
-	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable:
 		return true
 	}
-	return false
+	return e.Timeout()
 }

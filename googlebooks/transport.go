@@ -3,7 +3,6 @@ package googlebooks
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/http"
@@ -28,13 +27,19 @@ const (
 	minPing          = 50 * time.Millisecond
 )
 
-// dialShare is the part of a lookup's timeout that resolving the host's name and
-// connecting may take. It is less than the first try has, so that the error
-// names what did not answer: the name server, the proxy or the host. Two such
-// tries leave no time for a third, whose deadline would hide that.
+// dialShare is the part of a lookup's timeout that resolving the host's name,
+// connecting and the TLS handshake may take together. net/http does not end them
+// with the try that they belong to, so a connection that hangs would hold its
+// place among maxTLSPerHost for longer. It is less than the first try has, so
+// that the error names what did not answer: the name server or the host. Two
+// such tries leave no time for a third, whose deadline would hide that.
 const dialShare = 0.44
 
-// newTransport returns the connection pool of a Client.
+// dialer opens a connection, as net.Dialer.DialContext does.
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// newTransport returns the connection pool of a Client, which opens its
+// connections with dial.
 //
 // Idle connections are closed after a second: a proxy whose configuration
 // changes keeps serving its open connections, so a person who changes it would
@@ -42,23 +47,24 @@ const dialShare = 0.44
 //
 // MaxConnsPerHost: an HTTP/2 connection carries a hundred calls or more, but
 // until the first one is established, each call of a burst would do its own TLS
-// handshake. Plain HTTP needs a connection per call, so it has no limit.
+// handshake. Plain HTTP needs a connection per call, so it has no limit. Neither
+// has a proxy: net/http waits a minute for its answer to CONNECT, and a place
+// would be taken for that long.
 //
-// No gzip: decompressing 3 KB costs a quarter of the service's CPU time and
-// saves no round trip.
-func newTransport(roots *x509.CertPool, timeout time.Duration, plainHTTP bool) *http.Transport {
+// No compression: decompressing 3 KB costs a quarter of the service's CPU time
+// and saves no round trip.
+func newTransport(cfg Config, timeout time.Duration, dial dialer) *http.Transport {
+	dialTimeout := share(dialShare, timeout)
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs, NextProtos: []string{"h2", "http/1.1"}}
 	t := &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		OnProxyConnectResponse: refusedByProxy,
-		DialContext:            (&net.Dialer{Timeout: share(dialShare, timeout)}).DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-		TLSHandshakeTimeout:    timeout,
-		ForceAttemptHTTP2:      true,
+		DialContext:         dial.within(dialTimeout),
+		TLSClientConfig:     tlsConfig,
+		TLSHandshakeTimeout: dialTimeout, // with a proxy; without one, DialTLSContext limits it
+		ForceAttemptHTTP2:   true,
 		HTTP2: &http.HTTP2Config{
 			SendPingTimeout: max(minPing, share(pingAfterShare, timeout)),
 			PingTimeout:     max(minPing, share(pingTimeoutShare, timeout)),
 		},
-		MaxConnsPerHost:        maxTLSPerHost,
 		MaxIdleConns:           maxIdlePerHost,
 		MaxIdleConnsPerHost:    maxIdlePerHost,
 		IdleConnTimeout:        idleTimeout,
@@ -66,10 +72,42 @@ func newTransport(roots *x509.CertPool, timeout time.Duration, plainHTTP bool) *
 		WriteBufferSize:        requestBuffer,
 		DisableCompression:     true,
 	}
-	if plainHTTP {
-		t.MaxConnsPerHost = 0
+	switch {
+	case cfg.PlainHTTP:
+	case cfg.Proxy != nil:
+		t.Proxy, t.OnProxyConnectResponse = http.ProxyURL(cfg.Proxy), refusedByProxy
+	default:
+		t.MaxConnsPerHost = maxTLSPerHost
+		t.DialTLSContext = dial.tls(tlsConfig).within(dialTimeout)
 	}
 	return t
+}
+
+// within returns a dialer that gives up after a while.
+func (dial dialer) within(timeout time.Duration) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		return dial(ctx, network, addr)
+	}
+}
+
+// tls returns a dialer that also makes the TLS handshake.
+func (dial dialer) tls(cfg *tls.Config) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		cfg := cfg.Clone()
+		cfg.ServerName, _, _ = net.SplitHostPort(addr) // net/http adds the port
+		encrypted := tls.Client(conn, cfg)
+		if err := encrypted.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return encrypted, nil
+	}
 }
 
 // refusedByProxy returns the error of a CONNECT that the proxy refused, in the
@@ -78,5 +116,12 @@ func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, res *http.Re
 	if res.StatusCode == http.StatusOK {
 		return nil
 	}
-	return &net.OpError{Op: opProxy, Net: "tcp", Err: fmt.Errorf("the proxy answered CONNECT with %d", res.StatusCode)}
+	return &net.OpError{Op: opProxy, Net: "tcp", Err: &refusedError{res.StatusCode}}
+}
+
+// refusedError is the status of a refused CONNECT.
+type refusedError struct{ status int }
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("the proxy answered CONNECT with %d", e.status)
 }

@@ -1,84 +1,84 @@
-package googlebooks_test
+package googlebooks
 
 import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"log/slog"
+	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
+	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"example.com/bookinfo/googlebooks"
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
 // connect returns a client for www.googleapis.com whose connections lead to the
 // stand-in. Its transport is the one that it uses for Google. By default, its
-// timeout is so long that no call needs a second try on a busy machine.
-func connect(t *testing.T, cfg googlebooks.Config, google *googlebookstest.Server) *googlebooks.Client {
+// timeout is so long that no call needs a second try on a busy machine. wrap,
+// which may be nil, wraps the dialer.
+func connect(t *testing.T, cfg Config, google *googlebookstest.Server, wrap func(dialer) dialer) *Client {
 	t.Helper()
 	cfg.Timeout = cmp.Or(cfg.Timeout, 30*time.Second)
-	cfg.RootCAs = x509.NewCertPool()
-	require.True(t, cfg.RootCAs.AppendCertsFromPEM(google.CAPEM))
-	c, err := googlebooks.New(cfg)
-	require.NoError(t, err)
-	transport := c.PooledTransport()
-	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+	cfg.RootCAs = google.CertPool()
+	dial := dialer(func(ctx context.Context, network, address string) (net.Conn, error) {
 		standIn := map[string]string{"www.googleapis.com:80": google.HTTPAddr, "www.googleapis.com:443": google.HTTPSAddr}
-		return new(net.Dialer).DialContext(ctx, network, standIn[address])
+		return new(net.Dialer).DialContext(ctx, network, cmp.Or(standIn[address], address))
+	})
+	if wrap != nil {
+		dial = wrap(dial)
 	}
+	transport := newTransport(cfg, cfg.Timeout, dial)
 	t.Cleanup(transport.CloseIdleConnections)
+	cfg.Transport = transport
+	c, err := New(cfg)
+	require.NoError(t, err)
 	return c
 }
 
 func TestOnTheWire(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		cfg    googlebooks.Config
+		cfg    Config
 		header http.Header // of the caller
 		proto  string
 		query  string      // after the ISBN
-		want   http.Header // all of it: gzip is not asked for
+		want   http.Header // all of it but Accept-Encoding
 	}{
 		"HTTPS":      {proto: "HTTP/2.0", want: http.Header{}},
-		"plain HTTP": {cfg: googlebooks.Config{PlainHTTP: true}, proto: "HTTP/1.1", want: http.Header{}},
+		"plain HTTP": {cfg: Config{PlainHTTP: true}, proto: "HTTP/1.1", want: http.Header{}},
 		"default port and a country": {
-			cfg:   googlebooks.Config{Host: "www.googleapis.com:443", Country: "DK"},
+			cfg:   Config{Host: "www.googleapis.com:443", Country: "DK"},
 			proto: "HTTP/2.0",
 			query: "&country=DK",
 			want:  http.Header{},
 		},
 		"key and headers": {
-			cfg:    googlebooks.Config{APIKey: "s3cret", UserAgent: "details/1"},
-			header: http.Header{"X-Request-Id": {"a", "b"}},
+			cfg:    Config{APIKey: "s3cret", UserAgent: "details/1"},
+			header: http.Header{"X-Request-Id": {"a", "b"}, "User-Agent": {"curl/8"}, "X-Goog-Api-Key": {"another"}},
 			proto:  "HTTP/2.0",
 			want:   http.Header{"X-Request-Id": {"a", "b"}, "X-Goog-Api-Key": {"s3cret"}, "User-Agent": {"details/1"}},
-		},
-		"user agent of the caller": {
-			cfg:    googlebooks.Config{UserAgent: "details/1"},
-			header: http.Header{"User-Agent": {"curl/8"}},
-			proto:  "HTTP/2.0",
-			want:   http.Header{"User-Agent": {"curl/8"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			google := googlebookstest.NewServer(googlebookstest.Config{})
 			defer google.Close()
-			v, err := connect(t, tc.cfg, google).Volume(t.Context(), "0486424618", tc.header)
+			before := maps.Clone(tc.header)
+			got, err := connect(t, tc.cfg, google, nil).Lookup(t.Context(), "0486424618", tc.header)
 			require.NoError(t, err)
-			assert.Equal(t, int64(53), *v.PageCount)
+			assert.Equal(t, int64(53), *got.Volume.PageCount)
+			assert.Equal(t, before, tc.header, "the caller's header is its own")
 
 			requests := google.Requests()
 			require.Len(t, requests, 1)
@@ -87,6 +87,7 @@ func TestOnTheWire(t *testing.T) {
 			assert.Equal(t, "/books/v1/volumes?q=isbn:0486424618"+tc.query, r.RequestURI, "with a plain colon")
 			assert.Equal(t, "www.googleapis.com", r.Host, "no port")
 			assert.Equal(t, tc.proto, r.Proto)
+			tc.want.Set("Accept-Encoding", "identity")
 			assert.Equal(t, tc.want, r.Header)
 			assert.Equal(t, !tc.cfg.PlainHTTP, r.TLS)
 			if r.TLS {
@@ -100,11 +101,11 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	t.Parallel()
 	google := googlebookstest.NewServer(googlebookstest.Config{})
 	defer google.Close()
-	c := connect(t, googlebooks.Config{PlainHTTP: true}, google)
-	_, err := c.Volume(t.Context(), "0486424618", nil)
+	c := connect(t, Config{PlainHTTP: true}, google, nil)
+	_, err := c.Lookup(t.Context(), "0486424618", nil)
 	require.NoError(t, err)
 	time.Sleep(3 * time.Second) // closed after one; a timer may fire late
-	_, err = c.Volume(t.Context(), "0486424618", nil)
+	_, err = c.Lookup(t.Context(), "0486424618", nil)
 	require.NoError(t, err)
 	requests := google.Requests()
 	require.Len(t, requests, 2)
@@ -112,100 +113,170 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 }
 
 // callAtOnce makes concurrent lookups.
-func callAtOnce(t *testing.T, c *googlebooks.Client, callers int) {
+func callAtOnce(t *testing.T, c *Client, callers int) {
 	t.Helper()
 	var all sync.WaitGroup
 	for range callers {
 		all.Go(func() {
-			_, err := c.Volume(t.Context(), "0486424618", nil)
+			_, err := c.Lookup(t.Context(), "0486424618", nil)
 			assert.NoError(t, err)
 		})
 	}
 	all.Wait()
 }
 
-// TestColdBurst makes many calls before there is a connection: the number of
-// handshakes is limited.
-func TestColdBurst(t *testing.T) {
-	t.Parallel()
-	google := googlebookstest.NewServer(googlebookstest.Config{})
-	defer google.Close()
-	c := connect(t, googlebooks.Config{}, google)
-	transport := c.PooledTransport()
-	var dials atomic.Int64
-	dial := transport.DialContext
-	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		dials.Add(1)
-		return dial(ctx, network, address)
-	}
-	callAtOnce(t, c, 4*googlebooks.MaxTLSPerHost)
-	// A dial that is no longer needed makes room for another, so there may be a few more.
-	assert.Less(t, dials.Load(), int64(2*googlebooks.MaxTLSPerHost))
-}
-
-// TestPlainHTTPKeepsItsConnections makes more concurrent calls than net/http
-// keeps idle connections by default, and then the same number again.
+// TestPlainHTTPKeepsItsConnections makes more concurrent calls than HTTPS has
+// connections, and then the same number again.
 func TestPlainHTTPKeepsItsConnections(t *testing.T) {
 	t.Parallel()
-	const callers = 32
+	const callers = maxTLSPerHost + 16
 	google := googlebookstest.NewServer(googlebookstest.Config{})
 	defer google.Close()
-	c := connect(t, googlebooks.Config{PlainHTTP: true}, google)
-	c.PooledTransport().IdleConnTimeout = time.Minute
-	var ready sync.WaitGroup // done when each caller has a connection
-	ready.Add(callers)
-	dial := c.PooledTransport().DialContext
+	all := make(chan struct{}) // closed when each caller has a connection
 	var dials atomic.Int64
-	c.PooledTransport().DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if dials.Add(1) <= callers {
-			ready.Done()
-			ready.Wait()
+	c := connect(t, Config{PlainHTTP: true}, google, func(dial dialer) dialer {
+		return func(ctx context.Context, network, address string) (net.Conn, error) {
+			if dials.Add(1) == callers {
+				close(all)
+			}
+			select {
+			case <-all:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			return dial(ctx, network, address)
 		}
-		return conn, err
+	})
+	c.transport.(*http.Transport).IdleConnTimeout = time.Minute
+	callAtOnce(t, c, callers)
+	require.EqualValues(t, callers, dials.Load())
+	callAtOnce(t, c, callers)
+	assert.Less(t, dials.Load(), int64(callers+16), "the second round reuses connections")
+}
+
+// hangFirst is a dialer whose first connections, up to a number, go to a server
+// that never says a word. It counts open connections.
+type hangFirst struct {
+	silent net.Listener
+
+	mu               sync.Mutex
+	left, open, peak int
+}
+
+type countedConn struct {
+	net.Conn
+
+	closed func()
+}
+
+func (c *countedConn) Close() error {
+	c.closed()
+	return c.Conn.Close()
+}
+
+// next reports whether the next connection is to hang.
+func (h *hangFirst) next() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.left--
+	return h.left >= 0
+}
+
+// count adds to the number of open connections and returns the highest so far.
+func (h *hangFirst) count(change int) (peak int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.open += change
+	h.peak = max(h.peak, h.open)
+	return h.peak
+}
+
+func (h *hangFirst) wrap(dial dialer) dialer {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		if h.next() {
+			address = h.silent.Addr().String()
+		}
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		h.count(1)
+		return &countedConn{conn, sync.OnceFunc(func() { h.count(-1) })}, nil
 	}
-	callAtOnce(t, c, callers)
-	before := dials.Load()
-	callAtOnce(t, c, callers)
-	assert.Less(t, dials.Load()-before, int64(callers/2), "the second round reuses connections")
 }
 
-// assertNoAnswer checks that a lookup fails without a usable response of the
-// server. It returns the cause.
-func assertNoAnswer(t *testing.T, server *httptest.Server, cfg googlebooks.Config) error {
-	t.Helper()
-	cfg.Host, cfg.Timeout = server.Listener.Addr().String(), 9*time.Second
-	c, err := googlebooks.New(cfg)
-	require.NoError(t, err)
-	_, err = c.Volume(t.Context(), "0486424618", nil)
-	e, ok := errors.AsType[*googlebooks.Error](err)
-	require.True(t, ok)
-	assert.Equal(t, googlebooks.ReasonNoAnswer, e.Reason)
-	return e.Err
-}
-
-func TestResponseHeaderIsBounded(t *testing.T) {
+// TestHungConnections: connections that are accepted and then hang take nothing
+// from later tries and later callers. net/http does not end them with the call.
+func TestHungConnections(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-Long", strings.Repeat("a", 2*googlebooks.MaxHeader))
-	}))
-	defer server.Close()
-	cause := assertNoAnswer(t, server, googlebooks.Config{PlainHTTP: true})
-	assert.ErrorContains(t, cause, "header")
+	const callers = maxTLSPerHost + 16
+	google := googlebookstest.NewServer(googlebookstest.Config{})
+	t.Cleanup(google.Close)
+	proxy := httptest.NewServer(connectTo(google.HTTPSAddr))
+	t.Cleanup(proxy.Close)
+	proxyURL, err := url.Parse(proxy.URL)
+	require.NoError(t, err)
+	for name, tc := range map[string]struct {
+		cfg         Config
+		least, most int // connections that are open at once
+	}{
+		"TLS handshake": {Config{}, maxTLSPerHost, maxTLSPerHost},
+		"CONNECT":       {Config{Proxy: proxyURL}, callers, 3 * callers},
+		"plain HTTP":    {Config{PlainHTTP: true}, callers, 3 * callers},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer func() { require.NoError(t, silent.Close()) }()
+			hang := &hangFirst{silent: silent, left: callers}
+			tc.cfg.Timeout = 9 * time.Second
+			c := connect(t, tc.cfg, google, hang.wrap)
+			callAtOnce(t, c, callers)
+			peak := hang.count(0)
+			assert.GreaterOrEqual(t, peak, tc.least)
+			assert.LessOrEqual(t, peak, tc.most)
+			got, err := c.Lookup(t.Context(), "0486424618", nil)
+			require.NoError(t, err)
+			assert.Equal(t, 1, got.Last.Number, "a later caller does not notice")
+		})
+	}
+}
+
+// TestDialIsBounded: resolving and connecting end before the try does, so that
+// the error says what hung. The clock is fake: there is no socket.
+func TestDialIsBounded(t *testing.T) {
+	t.Parallel()
+	for name, cfg := range map[string]Config{"HTTPS": {}, "plain HTTP": {PlainHTTP: true}, "proxy": {Proxy: new(url.URL)}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				hung := &net.DNSError{Err: "i/o timeout", IsTimeout: true}
+				cfg.Transport = newTransport(cfg, DefaultTimeout, func(ctx context.Context, _, _ string) (net.Conn, error) {
+					<-ctx.Done()
+					return nil, hung
+				})
+				var took []time.Duration
+				cfg.Observe = func(x Try) { took = append(took, x.Duration) }
+				c, err := New(cfg)
+				require.NoError(t, err)
+				_, err = c.Lookup(t.Context(), "0486424618", nil)
+				require.ErrorIs(t, err, hung)
+				assert.Equal(t, slices.Repeat([]time.Duration{1100 * time.Millisecond}, 2), took)
+			})
+		})
+	}
 }
 
 // TestOldTLSIsRefused has an upstream without HTTP/2, which would refuse it, too.
 func TestOldTLSIsRefused(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
-	server.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
-	server.StartTLS()
-	defer server.Close()
-	roots := x509.NewCertPool()
-	roots.AddCert(server.Certificate())
-	cause := assertNoAnswer(t, server, googlebooks.Config{RootCAs: roots})
-	assert.ErrorContains(t, cause, "protocol version")
+	google := googlebookstest.NewServer(googlebookstest.Config{MaxTLSVersion: tls.VersionTLS11})
+	defer google.Close()
+	got, err := connect(t, Config{}, google, nil).Lookup(t.Context(), "0486424618", nil)
+	require.ErrorContains(t, err, "protocol version")
+	assert.Equal(t, 1, got.Last.Number, "no second try")
+	assert.Equal(t, ReasonNotHTTP, got.Last.Reason)
 }
 
 // silencer is a connection that can fall silent: no call fails, but no byte is
@@ -238,32 +309,47 @@ func TestHungConnectionIsDropped(t *testing.T) {
 	t.Parallel()
 	google := googlebookstest.NewServer(googlebookstest.Config{})
 	defer google.Close()
-	c := connect(t, googlebooks.Config{Timeout: 6 * time.Second}, google)
-	transport := c.PooledTransport()
 	var silent atomic.Bool
-	dial := transport.DialContext
-	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		if err != nil || len(google.Requests()) > 0 {
-			return conn, err
+	c := connect(t, Config{Timeout: 6 * time.Second}, google, func(dial dialer) dialer {
+		return func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dial(ctx, network, address)
+			if err != nil || len(google.Requests()) > 0 {
+				return conn, err
+			}
+			return silencer{conn, &silent}, nil
 		}
-		return silencer{conn, &silent}, nil
-	}
+	})
 
-	_, err := c.Volume(t.Context(), "0486424618", nil)
+	_, err := c.Lookup(t.Context(), "0486424618", nil)
 	require.NoError(t, err)
 	silent.Store(true)
 	for range 3 {
-		_, err = c.Volume(t.Context(), "0486424618", nil)
+		_, err = c.Lookup(t.Context(), "0486424618", nil)
 		require.NoError(t, err)
 	}
-	failed := 0
-	ctx := googlebooks.WithTrace(t.Context(), &googlebooks.Trace{Tried: func(x googlebooks.Try) {
-		if x.StatusCode != http.StatusOK {
-			failed++
-		}
-	}})
-	_, err = c.Volume(ctx, "0486424618", nil)
+	got, err := c.Lookup(t.Context(), "0486424618", nil)
 	require.NoError(t, err)
-	assert.Zero(t, failed, "the dead connection is gone")
+	assert.Equal(t, 1, got.Last.Number, "the dead connection is gone")
+}
+
+// connectTo returns the handler of a proxy that connects everything to addr.
+func connectTo(addr string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		upstream, err := new(net.Dialer).DialContext(r.Context(), "tcp", addr)
+		if err != nil {
+			return
+		}
+		defer upstream.Close()
+		w.WriteHeader(http.StatusOK)
+		client, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer client.Close()
+		go func() {
+			_, _ = io.Copy(upstream, client)
+			_ = upstream.Close()
+		}()
+		_, _ = io.Copy(client, upstream)
+	}
 }

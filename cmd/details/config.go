@@ -7,13 +7,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
+	"golang.org/x/net/http/httpproxy"
 
 	"example.com/bookinfo/cmd/internal/buildinfo"
 	"example.com/bookinfo/googlebooks"
@@ -23,18 +27,21 @@ import (
 // no prefix: a Service called details makes Kubernetes set DETAILS_PORT=tcp://…
 // in every pod.
 type config struct {
-	Port       port      `envconfig:"PORT" default:"9080" want:"0 to 65535" desc:"port to listen on (0: any free port); an argument overrides it"`
-	PlainHTTP  boolean   `envconfig:"DO_NOT_ENCRYPT" default:"false" want:"true or false" desc:"call Google over plain HTTP, for a sidecar that originates TLS"`
-	External   boolean   `envconfig:"ENABLE_EXTERNAL_BOOK_SERVICE" default:"true" want:"true or false" desc:"false: serve the fixed book of details-v1, without any call"`
-	APIKey     apiKey    `envconfig:"GOOGLE_BOOKS_API_KEY" want:"a key" desc:"key for the Google Books API, which refuses calls without one"`
-	Country    country   `envconfig:"GOOGLE_BOOKS_COUNTRY" want:"two letters" desc:"country of the caller, if Google cannot locate its IP address"`
-	Host       host      `envconfig:"GOOGLE_BOOKS_HOST" default:"www.googleapis.com" want:"host or host:port" desc:"host of the Books API"`
-	CAFile     caFile    `envconfig:"GOOGLE_BOOKS_CA_FILE" want:"a PEM file" desc:"CAs to trust in addition to the system's"`
-	Timeout    duration  `envconfig:"GOOGLE_BOOKS_TIMEOUT" default:"2.5s" want:"10ms to 9s" desc:"total time per lookup; Bookinfo's productpage waits 3s"`
-	ISBNs      bookISBNs `envconfig:"BOOK_ISBNS" want:"id:ISBN,id:ISBN,…" desc:"ISBN per product id; unset: 0486424618 for every id"`
-	CacheTTL   duration  `envconfig:"CACHE_TTL" default:"0s" want:"0s to 168h" desc:"how long to cache an answer, to save calls; 0s: no cache"`
-	CacheStale duration  `envconfig:"CACHE_STALE" default:"1h" want:"0s to 168h" desc:"how long after CACHE_TTL to serve a stale book while refreshing it"`
-	LogLevel   logLevel  `envconfig:"LOG_LEVEL" default:"info" want:"debug, info, warn or error" desc:"minimum level of log lines"`
+	Port       uint16        `envconfig:"PORT" default:"9080" want:"0 to 65535" desc:"port to listen on (0: any free port); an argument overrides it"`
+	PlainHTTP  bool          `envconfig:"DO_NOT_ENCRYPT" default:"false" want:"true or false" desc:"call Google over plain HTTP, for a sidecar that originates TLS"`
+	External   bool          `envconfig:"ENABLE_EXTERNAL_BOOK_SERVICE" default:"true" want:"true or false" desc:"false: serve the fixed book of details-v1, without any call"`
+	APIKey     apiKey        `envconfig:"GOOGLE_BOOKS_API_KEY" want:"a key" desc:"key for the Google Books API, which refuses calls without one"`
+	Country    country       `envconfig:"GOOGLE_BOOKS_COUNTRY" want:"two letters" desc:"country of the caller, if Google cannot locate its IP address"`
+	Host       host          `envconfig:"GOOGLE_BOOKS_HOST" default:"www.googleapis.com" want:"host or host:port" desc:"host of the Books API"`
+	CAFile     caFile        `envconfig:"GOOGLE_BOOKS_CA_FILE" want:"a PEM file" desc:"CAs to trust in addition to the system's"`
+	Timeout    time.Duration `envconfig:"GOOGLE_BOOKS_TIMEOUT" default:"2.5s" want:"10ms to 9s, such as 1.5s" desc:"total time per lookup; Bookinfo's productpage waits 3s"`
+	ISBNs      bookISBNs     `envconfig:"BOOK_ISBNS" want:"id:ISBN,id:ISBN,…" desc:"ISBN per product id; unset: 0486424618 for every id"`
+	CacheTTL   time.Duration `envconfig:"CACHE_TTL" default:"0s" want:"0s to 168h, such as 24h" desc:"how long to cache an answer, to save calls; 0s: no cache"`
+	CacheStale time.Duration `envconfig:"CACHE_STALE" default:"1h" want:"0s to 168h, such as 1h" desc:"how long after CACHE_TTL a stale book may still be served"`
+	LogLevel   slog.Level    `envconfig:"LOG_LEVEL" default:"info" want:"debug, info, warn or error" desc:"minimum level of log lines"`
+	HTTPSProxy proxy         `envconfig:"HTTPS_PROXY" want:"a URL" desc:"proxy for the calls to Google, except over plain HTTP"`
+	HTTPProxy  proxy         `envconfig:"HTTP_PROXY" want:"a URL" desc:"not used: over plain HTTP, the sidecar is the proxy"`
+	NoProxy    noProxy       `envconfig:"NO_PROXY" want:"host,host,…" desc:"hosts to call without the proxy"`
 }
 
 // The limits of the durations. A lookup must end before the server's write and
@@ -46,101 +53,103 @@ const (
 
 var errVersion = errors.New("--version was given")
 
-// readConfig reads the environment and the arguments. Its error is one line
-// that names the variable and the values it accepts, but never a secret. It
-// returns flag.ErrHelp for --help and errVersion for --version.
+// readConfig reads the environment and the arguments. Its error has one line for
+// each invalid setting. The line names the variable and the values it accepts,
+// but never a secret. It returns flag.ErrHelp for --help and errVersion for
+// --version.
 func readConfig(args []string) (config, error) {
 	var cfg config
 	flags := flag.NewFlagSet("details", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	showVersion := flags.Bool("version", false, "")
-	if err := flags.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return cfg, err
-		}
-		return cfg, fmt.Errorf("%w; see --help", err)
-	}
-	if *showVersion {
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return cfg, err
+	case err != nil:
+		return cfg, fmt.Errorf("%s; see --help", strings.Replace(err.Error(), ": -", ": --", 1))
+	case *showVersion:
 		return cfg, errVersion
-	}
-	if flags.NArg() > 1 {
+	case flags.NArg() > 1:
 		return cfg, fmt.Errorf("unknown argument %q: the only argument is the port; see --help", flags.Arg(1))
 	}
 
-	if err := unsetEmpty(); err != nil {
-		return cfg, err
-	}
-	if err := envconfig.Process("", &cfg); err != nil {
-		bad, ok := errors.AsType[*envconfig.ParseError](err)
-		if !ok {
-			return cfg, err
-		}
-		return cfg, explain(bad.KeyName, bad.FieldName, bad.Err)
-	}
-	for _, d := range []struct {
-		name, field       string
-		value             duration
-		shortest, longest time.Duration
-	}{
-		{"GOOGLE_BOOKS_TIMEOUT", "Timeout", cfg.Timeout, minTimeout, maxTimeout},
-		{"CACHE_TTL", "CacheTTL", cfg.CacheTTL, 0, maxRetention},
-		{"CACHE_STALE", "CacheStale", cfg.CacheStale, 0, maxRetention},
-	} {
-		if value := time.Duration(d.value); value < d.shortest || value > d.longest {
-			return cfg, explain(d.name, d.field, invalid("duration", value.String()))
-		}
-	}
+	errs := []error{readEnvironment(&cfg)}
 	if flags.NArg() == 1 {
-		if err := cfg.Port.Decode(flags.Arg(0)); err != nil {
-			return cfg, explain("argument", "Port", err)
+		port, err := strconv.ParseUint(flags.Arg(0), 10, 16)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("argument: invalid port %q: want 0 to 65535", flags.Arg(0)))
 		}
+		cfg.Port = uint16(port)
 	}
-	return cfg, nil
+	return cfg, errors.Join(errs...)
 }
 
-// client returns the configuration of the client.
+// readEnvironment reads each setting on its own: envconfig stops at the first
+// error. A variable that is empty, as it may be in a manifest, counts as unset:
+// envconfig would reject an empty boolean. The names of the proxies may be in
+// lower case, as for other programs.
+func readEnvironment(cfg *config) error {
+	var errs []error
+	for field, value := range reflect.ValueOf(cfg).Elem().Fields() {
+		name := field.Tag.Get("envconfig")
+		text := os.Getenv(name)
+		var err error
+		if text == "" {
+			err = os.Unsetenv(name)
+		}
+		alone := reflect.New(reflect.StructOf([]reflect.StructField{field}))
+		err = errors.Join(err, envconfig.Process("", alone.Interface()))
+		value.Set(alone.Elem().Field(0))
+		if bad, ok := errors.AsType[*envconfig.ParseError](err); ok {
+			err = bad.Err
+		}
+		decoder, decodes := reflect.TypeAssert[envconfig.Decoder](value.Addr())
+		if lower := os.Getenv(strings.ToLower(name)); decodes && text == "" && lower != "" && strings.HasSuffix(name, "_PROXY") {
+			err = decoder.Decode(lower)
+		}
+		d, isDuration := reflect.TypeAssert[time.Duration](value)
+		if err != nil && !decodes || isDuration && !inRange(name, d) {
+			err = fmt.Errorf("invalid value %q: want %s", text, field.Tag.Get("want"))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func inRange(name string, d time.Duration) bool {
+	if name == "GOOGLE_BOOKS_TIMEOUT" {
+		return minTimeout <= d && d <= maxTimeout
+	}
+	return 0 <= d && d <= maxRetention
+}
+
+// client returns the configuration of the client, without its observer.
 func (cfg config) client() googlebooks.Config {
 	return googlebooks.Config{
 		Host:      string(cfg.Host),
-		PlainHTTP: bool(cfg.PlainHTTP),
+		PlainHTTP: cfg.PlainHTTP,
+		Proxy:     cfg.proxy(),
 		RootCAs:   cfg.CAFile.pool,
 		APIKey:    string(cfg.APIKey),
 		Country:   string(cfg.Country),
 		UserAgent: "bookinfo-details/" + buildinfo.Version(),
-		Timeout:   time.Duration(cfg.Timeout),
+		Timeout:   cfg.Timeout,
 	}
 }
 
-// unsetEmpty unsets the variables of config that are set but empty, as they may
-// be in a manifest: envconfig would reject an empty boolean.
-func unsetEmpty() error {
-	for field := range reflect.TypeFor[config]().Fields() {
-		name := field.Tag.Get("envconfig")
-		if os.Getenv(name) == "" {
-			if err := os.Unsetenv(name); err != nil {
-				return err
-			}
-		}
+// proxy returns the proxy for the calls to Google, or nil. Over plain HTTP, the
+// sidecar is the proxy: another one would get the API key in clear text.
+func (cfg config) proxy() *url.URL {
+	if cfg.PlainHTTP {
+		return nil
 	}
-	return nil
+	proxies := httpproxy.Config{HTTPSProxy: string(cfg.HTTPSProxy), NoProxy: string(cfg.NoProxy)}
+	u, _ := proxies.ProxyFunc()(&url.URL{Scheme: "https", Host: string(cfg.Host)}) // fails only for http
+	return u
 }
-
-// explain adds the name of the setting to its error, and the values that the
-// setting accepts if the error is an invalidError.
-func explain(name, field string, err error) error {
-	if _, ok := errors.AsType[*invalidError](err); ok {
-		f, _ := reflect.TypeFor[config]().FieldByName(field)
-		return fmt.Errorf("%s: %w: want %s", name, err, f.Tag.Get("want"))
-	}
-	return fmt.Errorf("%s: %w", name, err)
-}
-
-// invalidError reports a value that a setting does not accept.
-type invalidError struct{ what, value string }
-
-func (e *invalidError) Error() string { return fmt.Sprintf("invalid %s %q", e.what, e.value) }
-
-func invalid(what, value string) error { return &invalidError{what, value} }
 
 // usage writes the text of --help, from the tags of config.
 func usage(w io.Writer) {
@@ -164,41 +173,16 @@ Exit status: 0; 1 if it cannot serve, for example because the port is in use;
 `)
 }
 
-// port is a TCP port.
-type port uint16
-
-// Decode implements envconfig.Decoder.
-func (p *port) Decode(s string) error {
-	n, err := strconv.ParseUint(s, 10, 16)
-	if err != nil {
-		return invalid("port", s)
-	}
-	*p = port(n)
-	return nil
-}
-
-// boolean is a bool whose error does not name a function of package strconv.
-type boolean bool
-
-// Decode implements envconfig.Decoder.
-func (b *boolean) Decode(s string) error {
-	v, err := strconv.ParseBool(s)
-	if err != nil {
-		return invalid("boolean", s)
-	}
-	*b = boolean(v)
-	return nil
-}
-
 // apiKey is a secret: no error shows it.
 type apiKey string
 
 // Decode implements envconfig.Decoder. It trims white space, such as the
-// newline at the end of the file that a Secret was made from.
+// newline at the end of the file that a Secret was made from. The characters are
+// those of Google's keys; none of them changes if a text quotes it.
 func (k *apiKey) Decode(s string) error {
 	s = strings.TrimSpace(s)
-	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("invalid key: it contains a space, a control character or a non-ASCII character")
+	if !regexp.MustCompile(`^[A-Za-z0-9_.-]*$`).MatchString(s) {
+		return errors.New("invalid key: want only letters, digits, _, . and -")
 	}
 	*k = apiKey(s)
 	return nil
@@ -209,8 +193,8 @@ type country string
 
 // Decode implements envconfig.Decoder.
 func (c *country) Decode(s string) error {
-	if len(s) != 2 || strings.ContainsFunc(s, func(r rune) bool { return (r|' ') < 'a' || (r|' ') > 'z' }) {
-		return invalid("country", s)
+	if !regexp.MustCompile(`^[A-Za-z]{2}$`).MatchString(s) {
+		return fmt.Errorf("invalid country %q: want two letters", s)
 	}
 	*c = country(strings.ToUpper(s))
 	return nil
@@ -225,6 +209,32 @@ func (h *host) Decode(s string) error {
 		return err
 	}
 	*h = host(s)
+	return nil
+}
+
+// proxy is the URL of a proxy. It may contain a password: no error shows it.
+type proxy string
+
+// Decode implements envconfig.Decoder. Like httpproxy, which would ignore an
+// invalid URL, it accepts host:port.
+func (p *proxy) Decode(s string) error {
+	if !strings.Contains(s, "://") {
+		s = "http://" + s
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+		return errors.New("invalid URL: want http://host:port or http://user:password@host:port, with %25 for a % in the password")
+	}
+	*p = proxy(s)
+	return nil
+}
+
+// noProxy is a list of hosts, as package httpproxy reads it.
+type noProxy string
+
+// Decode implements envconfig.Decoder. It accepts everything.
+func (n *noProxy) Decode(s string) error {
+	*n = noProxy(s)
 	return nil
 }
 
@@ -258,22 +268,6 @@ func (f *caFile) Decode(path string) error {
 	return nil
 }
 
-// duration is a time.Duration. readConfig checks its limits.
-type duration time.Duration
-
-// Decode implements envconfig.Decoder.
-func (d *duration) Decode(s string) error {
-	v, err := time.ParseDuration(s)
-	if _, notNumber := strconv.ParseFloat(s, 64); err != nil && notNumber == nil {
-		return invalid("duration without a unit", s)
-	}
-	if err != nil {
-		return invalid("duration", s)
-	}
-	*d = duration(v)
-	return nil
-}
-
 // bookISBNs is the ISBN of each product id.
 type bookISBNs map[int64]googlebooks.ISBN
 
@@ -284,7 +278,7 @@ func (b *bookISBNs) Decode(s string) error {
 		key, value, ok := strings.Cut(pair, ":")
 		id, err := strconv.ParseInt(strings.TrimSpace(key), 10, 64)
 		if !ok || err != nil {
-			return invalid("pair", pair)
+			return fmt.Errorf("invalid pair %q: want id:ISBN,id:ISBN,…", pair)
 		}
 		if _, ok := books[id]; ok {
 			return fmt.Errorf("id %d appears twice", id)
@@ -294,23 +288,5 @@ func (b *bookISBNs) Decode(s string) error {
 		}
 	}
 	*b = books
-	return nil
-}
-
-// logLevel is a slog.Level that does not accept slog's "info+1".
-type logLevel slog.Level
-
-// Decode implements envconfig.Decoder.
-func (l *logLevel) Decode(s string) error {
-	level, ok := map[string]slog.Level{
-		"debug": slog.LevelDebug,
-		"info":  slog.LevelInfo,
-		"warn":  slog.LevelWarn,
-		"error": slog.LevelError,
-	}[strings.ToLower(s)]
-	if !ok {
-		return invalid("log level", s)
-	}
-	*l = logLevel(level)
 	return nil
 }

@@ -5,11 +5,11 @@ import (
 	"context"
 	"crypto/x509"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -29,8 +29,8 @@ func TestReadConfig(t *testing.T) {
 		Port:       9080,
 		External:   true,
 		Host:       googlebooks.DefaultHost,
-		Timeout:    duration(googlebooks.DefaultTimeout),
-		CacheStale: duration(time.Hour),
+		Timeout:    googlebooks.DefaultTimeout,
+		CacheStale: time.Hour,
 	}
 	empty := make(map[string]string)
 	for field := range reflect.TypeFor[config]().Fields() {
@@ -52,18 +52,22 @@ func TestReadConfig(t *testing.T) {
 				"GOOGLE_BOOKS_API_KEY": "k3y\n", "GOOGLE_BOOKS_COUNTRY": "dk", "GOOGLE_BOOKS_HOST": "localhost:8443",
 				"GOOGLE_BOOKS_TIMEOUT": "1s", "BOOK_ISBNS": " 0 : 0-486-42461-8 , 7:9780141439518,",
 				"CACHE_TTL": "5m", "CACHE_STALE": "0", "LOG_LEVEL": "Debug",
+				"HTTPS_PROXY": "http://user:pa%25ss@proxy:3128", "http_proxy": "proxy:80", "NO_PROXY": "a,b",
 			},
 			want: func(c *config) {
 				*c = config{
-					Port:      80,
-					PlainHTTP: true,
-					APIKey:    "k3y",
-					Country:   "DK",
-					Host:      "localhost:8443",
-					Timeout:   duration(time.Second),
-					ISBNs:     bookISBNs{0: "0486424618", 7: "9780141439518"},
-					CacheTTL:  duration(5 * time.Minute),
-					LogLevel:  logLevel(slog.LevelDebug),
+					Port:       80,
+					PlainHTTP:  true,
+					APIKey:     "k3y",
+					Country:    "DK",
+					Host:       "localhost:8443",
+					Timeout:    time.Second,
+					ISBNs:      bookISBNs{0: "0486424618", 7: "9780141439518"},
+					CacheTTL:   5 * time.Minute,
+					LogLevel:   slog.LevelDebug,
+					HTTPSProxy: "http://user:pa%25ss@proxy:3128",
+					HTTPProxy:  "http://proxy:80",
+					NoProxy:    "a,b",
 				}
 			},
 		},
@@ -88,18 +92,30 @@ func TestReadConfig(t *testing.T) {
 	}
 }
 
-// TestClientConfig: the settings of the client reach it.
+// TestClientConfig: the settings of the client reach it, none is forgotten.
 func TestClientConfig(t *testing.T) {
 	t.Parallel()
 	roots := x509.NewCertPool()
 	cfg := config{
-		PlainHTTP: true, APIKey: "k3y", Country: "DK", Host: "localhost", CAFile: caFile{roots}, Timeout: duration(time.Second),
+		APIKey: "k3y", Country: "DK", Host: "books.example", CAFile: caFile{roots}, Timeout: time.Second,
+		HTTPSProxy: "http://user:pass@proxy:3128", HTTPProxy: "http://another",
 	}
 	want := googlebooks.Config{
-		PlainHTTP: true, APIKey: "k3y", Country: "DK", Host: "localhost", RootCAs: roots, Timeout: time.Second,
+		APIKey: "k3y", Country: "DK", Host: "books.example", RootCAs: roots, Timeout: time.Second,
+		Proxy:     &url.URL{Scheme: "http", Host: "proxy:3128", User: url.UserPassword("user", "pass")},
 		UserAgent: "bookinfo-details/" + buildinfo.Version(),
 	}
 	assert.Equal(t, want, cfg.client())
+	cfg.PlainHTTP, want.PlainHTTP, want.Proxy = true, true, nil
+	got := cfg.client()
+	assert.Equal(t, want, got)
+	for field, value := range reflect.ValueOf(got).Fields() {
+		if field.Name != "Proxy" && field.Name != "Observe" && field.Name != "Transport" {
+			assert.False(t, value.IsZero(), "%s is not passed on", field.Name)
+		}
+	}
+	cfg.PlainHTTP, cfg.NoProxy = false, ".example"
+	assert.Nil(t, cfg.client().Proxy)
 }
 
 func TestInvalidConfig(t *testing.T) {
@@ -109,32 +125,40 @@ func TestInvalidConfig(t *testing.T) {
 		require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("a"), size), 0o600))
 		return path
 	}
-	fifo := filepath.Join(dir, "fifo")
-	require.NoError(t, syscall.Mkfifo(fifo, 0o600))
 	for env, want := range map[string]string{ // NAME=value: what stderr says
-		"DO_NOT_ENCRYPT=yes":                          `invalid boolean "yes": want true or false`,
-		"PORT=http":                                   `invalid port "http": want 0 to 65535`,
-		"PORT=65536":                                  `invalid port "65536": want`,
-		"GOOGLE_BOOKS_API_KEY=s3cret s3cret":          `invalid key: it contains a space`,
-		"GOOGLE_BOOKS_API_KEY=s3cret\r\nCookie:a":     `invalid key: it contains a space`,
+		"DO_NOT_ENCRYPT=yes":                          `invalid value "yes": want true or false`,
+		"PORT=http":                                   `invalid value "http": want 0 to 65535`,
+		"PORT=65536":                                  `invalid value "65536": want`,
+		"GOOGLE_BOOKS_API_KEY=s3cret s3cret":          `invalid key: want only letters, digits, _, . and -`,
+		"GOOGLE_BOOKS_API_KEY=s3cret\r\nCookie:a":     `invalid key: want only`,
+		`GOOGLE_BOOKS_API_KEY="s3cret"`:               `invalid key: want only`,
+		"GOOGLE_BOOKS_API_KEY=s3cret/~":               `invalid key: want only`,
 		"GOOGLE_BOOKS_COUNTRY=Denmark":                `invalid country "Denmark": want two letters`,
 		"GOOGLE_BOOKS_COUNTRY=&x":                     `invalid country "&x": want`,
 		"GOOGLE_BOOKS_HOST=http://localhost":          `invalid host "http://localhost": want host or host:port`,
+		"GOOGLE_BOOKS_HOST=*":                         `invalid host "*": want`,
+		"GOOGLE_BOOKS_HOST=a,b":                       `invalid host "a,b": want`,
 		"GOOGLE_BOOKS_CA_FILE=/no/such.pem":           `stat /no/such.pem: no such file`,
 		"GOOGLE_BOOKS_CA_FILE=" + write("text", 10):   `no PEM certificate in`,
 		"GOOGLE_BOOKS_CA_FILE=" + write("big", 2<<20): `"` + dir + `/big" is not a regular file of at most 1 MiB`,
-		"GOOGLE_BOOKS_CA_FILE=" + fifo:                `"` + fifo + `" is not a regular file of at most 1 MiB`,
-		"GOOGLE_BOOKS_TIMEOUT=5":                      `invalid duration without a unit "5": want 10ms to 9s`,
-		"GOOGLE_BOOKS_TIMEOUT=10s":                    `invalid duration "10s": want`,
-		"GOOGLE_BOOKS_TIMEOUT=0s":                     `invalid duration "0s": want`,
-		"CACHE_TTL=1d":                                `invalid duration "1d": want 0s to 168h`,
-		"CACHE_TTL=-1s":                               `invalid duration "-1s": want 0s to 168h`,
-		"CACHE_STALE=169h":                            `invalid duration "169h0m0s": want 0s to 168h`,
+		"GOOGLE_BOOKS_CA_FILE=" + os.DevNull:          `"` + os.DevNull + `" is not a regular file of at most 1 MiB`,
+		"GOOGLE_BOOKS_TIMEOUT=5":                      `invalid value "5": want 10ms to 9s, such as 1.5s`,
+		"GOOGLE_BOOKS_TIMEOUT=2.5 s":                  `invalid value "2.5 s": want 10ms to 9s, such as 1.5s`,
+		"GOOGLE_BOOKS_TIMEOUT=9.1s":                   `invalid value "9.1s": want`,
+		"GOOGLE_BOOKS_TIMEOUT=9ms":                    `invalid value "9ms": want`,
+		"CACHE_TTL=1d":                                `invalid value "1d": want 0s to 168h, such as 24h`,
+		"CACHE_TTL=-1s":                               `invalid value "-1s": want 0s to 168h`,
+		"CACHE_STALE=169h":                            `invalid value "169h": want 0s to 168h`,
 		"BOOK_ISBNS=0:0486424619":                     `invalid ISBN "0486424619": the check digit is 9, want 8`,
 		"BOOK_ISBNS=0486424618":                       `invalid pair "0486424618": want id:ISBN,id:ISBN,…`,
 		"BOOK_ISBNS=1:0486424618,01:9780141439518":    `id 1 appears twice`,
 		"BOOK_ISBNS=1:0486424618,,":                   `invalid pair ""`,
-		"LOG_LEVEL=info+1":                            `invalid log level "info+1": want debug, info, warn or error`,
+		"LOG_LEVEL=loud":                              `invalid value "loud": want debug, info, warn or error`,
+		"HTTPS_PROXY=http://user:s3cret%zz@proxy":     `invalid URL: want http://host:port`,
+		"HTTPS_PROXY=user:s3cret%@proxy:80":           `invalid URL`,
+		"HTTP_PROXY=s3cret proxy":                     `invalid URL`,
+		"HTTPS_PROXY=ftp://s3cret":                    `invalid URL`,
+		"HTTPS_PROXY=http://":                         `invalid URL`,
 	} {
 		t.Run(env, func(t *testing.T) {
 			name, value, _ := strings.Cut(env, "=")
@@ -144,6 +168,14 @@ func TestInvalidConfig(t *testing.T) {
 	}
 }
 
+// TestAllInvalidSettings: each has a line of its own.
+func TestAllInvalidSettings(t *testing.T) {
+	t.Setenv("PORT", "x")
+	t.Setenv("CACHE_TTL", "x")
+	t.Setenv("https_proxy", "http://%")
+	assertUsageError(t, []string{"y"}, "details: PORT: ", "details: CACHE_TTL: ", "details: HTTPS_PROXY: ", "details: argument: ")
+}
+
 func TestInvalidArguments(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args []string
@@ -151,7 +183,7 @@ func TestInvalidArguments(t *testing.T) {
 	}{
 		"a word": {[]string{"abc"}, `argument: invalid port "abc": want 0 to 65535`},
 		"two":    {[]string{"1", "2"}, `unknown argument "2": the only argument is the port; see --help`},
-		"a flag": {[]string{"--port=1"}, "flag provided but not defined: -port; see --help"},
+		"a flag": {[]string{"--port=1"}, "flag provided but not defined: --port; see --help"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			assertUsageError(t, tc.args, "details: "+tc.want)
@@ -159,18 +191,21 @@ func TestInvalidArguments(t *testing.T) {
 	}
 }
 
-// assertUsageError runs the program, which must print one line that starts with
-// want and contains no secret.
-func assertUsageError(t *testing.T, args []string, want string) {
+// assertUsageError runs the program, which must print these lines, or their
+// beginnings, and no secret.
+func assertUsageError(t *testing.T, args []string, want ...string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // with valid settings, the program would serve until then
 	var stdout, stderr bytes.Buffer
 	assert.Equal(t, exitUsage, run(ctx, args, &stdout, &stderr))
 	assert.Empty(t, stdout.String())
-	assert.True(t, strings.HasPrefix(stderr.String(), want), stderr.String())
-	assert.Equal(t, 1, strings.Count(stderr.String(), "\n"), "one line")
 	assert.NotContains(t, stderr.String(), "s3cret")
+	lines := strings.Split(strings.TrimSuffix(stderr.String(), "\n"), "\n")
+	require.Len(t, lines, len(want))
+	for i, line := range lines {
+		assert.True(t, strings.HasPrefix(line, want[i]), line)
+	}
 }
 
 func TestHelp(t *testing.T) {
@@ -184,6 +219,7 @@ func TestHelp(t *testing.T) {
 			assert.Contains(t, stdout.String(), field.Tag.Get("desc"))
 		}
 		assert.Contains(t, stdout.String(), string(details.DefaultISBN))
+		assert.Contains(t, stdout.String(), " (default 2.5s)\n")
 		for line := range strings.Lines(stdout.String()) {
 			assert.LessOrEqual(t, utf8.RuneCountInString(line), 80+1, line)
 		}
@@ -213,4 +249,16 @@ func TestVersion(t *testing.T) {
 	assert.Equal(t, exitOK, run(t.Context(), []string{"--version"}, &stdout, &stderr))
 	assert.Regexp(t, `^details \S+, go1\.\d+\S*\n$`, stdout.String())
 	assert.Empty(t, stderr.String())
+}
+
+// FuzzProxy: package httpproxy uses every proxy that is accepted.
+func FuzzProxy(f *testing.F) {
+	for _, s := range []string{"proxy", "proxy:80", "http://u:p%25@[::1]:3128/x?y#z", "socks5h://a", "http://%", "://", "http:// a"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		cfg := config{Host: "books.example"}
+		err := cfg.HTTPSProxy.Decode(s)
+		assert.Equal(t, err == nil, cfg.proxy() != nil)
+	})
 }

@@ -49,7 +49,7 @@ func TestDockerfile(t *testing.T) {
 			t.Setenv("ENABLE_EXTERNAL_BOOK_SERVICE", string(value))
 			cfg, err := readConfig(nil)
 			require.NoError(t, err)
-			assert.Equal(t, tc.external, bool(cfg.External))
+			assert.Equal(t, tc.external, cfg.External)
 		})
 	}
 }

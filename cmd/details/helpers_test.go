@@ -12,7 +12,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -87,30 +86,25 @@ func readOutput(tb testing.TB, stderr io.Reader) *output {
 type program struct {
 	*output
 
-	stop func() int // ends it as a signal does and returns the exit status
+	stop func() error // ends it as a signal does
 }
 
-// start runs the program on a free port, with these variables added to the
-// environment.
-func start(tb testing.TB, env map[string]string) *program {
+// start runs the program with these settings.
+func start(tb testing.TB, cfg config) *program {
 	tb.Helper()
-	for name, value := range env {
-		tb.Setenv(name, value)
-	}
 	ctx, cancel := context.WithCancel(tb.Context())
 	tb.Cleanup(cancel)
-	status := make(chan int, 1)
+	ended := make(chan error, 1)
 	out, in := io.Pipe()
 	go func() {
-		status <- run(ctx, []string{"0"}, io.Discard, in)
+		ended <- serve(ctx, cfg, in)
 		_ = in.Close()
 	}()
 	p := &program{output: readOutput(tb, out)}
-	p.stop = func() int {
-		http.DefaultClient.CloseIdleConnections() // the program waits for them
+	p.stop = func() error {
 		cancel()
 		<-p.read
-		return <-status
+		return <-ended
 	}
 	return p
 }
@@ -180,22 +174,31 @@ func serveWith(t *testing.T, cfg details.Config, changes ...func(s *server)) *in
 	return &inProcess{url: "http://" + listener.Addr().String(), end: cancel, err: ended}
 }
 
-// standIn starts the stand-in for Google and returns the environments of a
-// program that calls it. With their timeout, no call needs a second try, even on
-// a busy machine.
-func standIn(tb testing.TB, cfg googlebookstest.Config) (_ *googlebookstest.Server, https, plain map[string]string) {
+// standIn starts the stand-in for Google and returns the settings of a program
+// that calls it.
+func standIn(tb testing.TB, cfg googlebookstest.Config) (_ *googlebookstest.Server, https, plain config) {
 	tb.Helper()
 	google := googlebookstest.NewServer(cfg)
 	tb.Cleanup(google.Close)
-	ca := filepath.Join(tb.TempDir(), "ca.pem")
-	require.NoError(tb, os.WriteFile(ca, google.CAPEM, 0o600))
-	return google, map[string]string{
-		"GOOGLE_BOOKS_HOST": google.HTTPSAddr, "GOOGLE_BOOKS_CA_FILE": ca, "GOOGLE_BOOKS_TIMEOUT": "9s",
-	}, plainEnv(google.HTTPAddr)
+	https = settings(google.HTTPSAddr)
+	https.CAFile = caFile{google.CertPool()}
+	return google, https, plainHTTP(google.HTTPAddr)
 }
 
-// plainEnv returns the environment of a program that calls this address over
-// plain HTTP.
+// settings returns the settings of a program that calls this address. With their
+// timeout, no call needs a second try, even on a busy machine.
+func settings(addr string) config {
+	return config{External: true, Host: host(addr), Timeout: 9 * time.Second}
+}
+
+// plainHTTP returns settings for plain HTTP.
+func plainHTTP(addr string) config {
+	cfg := settings(addr)
+	cfg.PlainHTTP = true
+	return cfg
+}
+
+// plainEnv returns the environment of such a program.
 func plainEnv(addr string) map[string]string {
 	return map[string]string{"GOOGLE_BOOKS_HOST": addr, "DO_NOT_ENCRYPT": "true", "GOOGLE_BOOKS_TIMEOUT": "9s"}
 }

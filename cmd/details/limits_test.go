@@ -117,6 +117,7 @@ func TestRequestBodies(t *testing.T) {
 // TestCallerGone: if the caller leaves, the call to Google is cancelled. For the
 // server, a half-closed connection is a closed one.
 func TestCallerGone(t *testing.T) {
+	t.Parallel()
 	for name, leave := range map[string]func(t *testing.T, c *net.TCPConn){
 		"closed": func(t *testing.T, c *net.TCPConn) {
 			t.Helper()
@@ -130,8 +131,9 @@ func TestCallerGone(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			google := newHangingUpstream(t)
-			p := start(t, plainEnv(google.addr))
+			p := start(t, plainHTTP(google.addr))
 			c := dial(t, p.url)
 			write(t, c, bookRequest)
 			<-google.called
@@ -142,7 +144,7 @@ func TestCallerGone(t *testing.T) {
 				return strings.Contains(metrics, `details_requests_total{code="499",method="GET",route="details"} 1`) &&
 					strings.Contains(metrics, `details_upstream_requests_total{code="0",reason="canceled",try="1"} 1`)
 			}, clientTimeout, 10*time.Millisecond)
-			assert.Zero(t, p.stop())
+			assert.NoError(t, p.stop())
 			lines := p.requestLines()
 			require.Len(t, lines, 1)
 			assert.InDelta(t, 499, lines[0]["status"], 0)

@@ -14,10 +14,11 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
-	"time"
 
 	"example.com/bookinfo/cmd/internal/buildinfo"
+	"example.com/bookinfo/cmd/internal/memlimit"
 	"example.com/bookinfo/details"
 	"example.com/bookinfo/googlebooks"
 )
@@ -44,10 +45,12 @@ func tuneGC() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(300)
 	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(192 << 20)
-	}
+	memlimit.Set(maxMemory)
 }
+
+// maxMemory is the memory limit of Go in bytes, where the container has no lower
+// one.
+const maxMemory = 144 << 20
 
 // run runs the program until ctx is done and returns its exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -60,35 +63,54 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "details %s, %s\n", buildinfo.Version(), runtime.Version())
 		return exitOK
 	case err != nil:
-		fmt.Fprintf(stderr, "details: %v\n", err)
+		printError(stderr, err)
 		return exitUsage
 	}
-
-	level := slog.Level(cfg.LogLevel)
-	// net/http logs through package log and may quote a response, so redact the key there.
-	slog.SetDefault(newLogger(stderr, level, redactAttr(string(cfg.APIKey))))
-	if err := runService(ctx, cfg, newLogger(stderr, level, nil)); err != nil {
-		fmt.Fprintf(stderr, "details: %v\n", err)
+	if err := serve(ctx, cfg, stderr); err != nil {
+		printError(stderr, err)
 		return exitFailure
 	}
 	return exitOK
 }
 
-// runService wires the service together and runs it until ctx is done.
-func runService(ctx context.Context, cfg config, logger *slog.Logger) error {
-	service := details.Config{ISBNs: cfg.ISBNs, Logger: logger, Metrics: details.NewMetrics(buildinfo.Version())}
-	mode, upstream := "the fixed book of details-v1", ""
+// printError prints each line of an error.
+func printError(w io.Writer, err error) {
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		fmt.Fprintf(w, "details: %s\n", line)
+	}
+}
+
+// serve wires the service together and runs it until ctx is done.
+func serve(ctx context.Context, cfg config, stderr io.Writer) error {
+	metrics := details.NewMetrics(buildinfo.Version())
+	w := newLogWriter(stderr, metrics.ObserveLostLine)
+	defer w.close()
+	logger := newLogger(stderr, w, cfg.LogLevel, nil)
+	// net/http logs through package log and may quote a response, so redact the key there.
+	slog.SetDefault(newLogger(stderr, w, cfg.LogLevel, redactAttr(string(cfg.APIKey))))
+
+	service := details.Config{ISBNs: cfg.ISBNs, Tracing: cfg.PlainHTTP, Logger: logger, Metrics: metrics}
+	clientConfig := cfg.client()
+	clientConfig.Observe = func(t googlebooks.Try) {
+		metrics.ObserveTry(t)
+		logger.Debug("upstream call", "try", t.Number, "upstream_status", t.StatusCode, "reason", t.Reason,
+			"upstream_ms", float64(t.Duration.Microseconds())/1000)
+	}
+	mode, upstream, proxyHost := "the fixed book of details-v1", "", ""
 	if cfg.External {
-		client, err := googlebooks.New(cfg.client())
+		client, err := googlebooks.New(clientConfig)
 		if err != nil {
 			return err
 		}
 		service.Books, mode, upstream = client, "HTTPS", client.Upstream()
 		if cfg.CacheTTL > 0 {
-			service.Books = googlebooks.NewCache(client, time.Duration(cfg.CacheTTL), time.Duration(cfg.CacheStale))
+			service.Books = googlebooks.NewCache(client, cfg.CacheTTL, cfg.CacheStale)
 		}
 		if cfg.PlainHTTP {
 			mode = "plain HTTP: only behind a sidecar that originates TLS"
+		}
+		if clientConfig.Proxy != nil {
+			proxyHost = clientConfig.Proxy.Host
 		}
 	}
 
@@ -105,13 +127,17 @@ func runService(ctx context.Context, cfg config, logger *slog.Logger) error {
 		slog.String("address", listener.Addr().String()),
 		slog.String("mode", mode),
 		slog.String("upstream", upstream),
+		slog.String("proxy", proxyHost),
 		slog.Bool("api_key", cfg.APIKey != ""),
-		slog.String("timeout", time.Duration(cfg.Timeout).String()),
-		slog.String("cache_ttl", time.Duration(cfg.CacheTTL).String()),
-		slog.String("cache_stale", time.Duration(cfg.CacheStale).String()),
+		slog.String("timeout", cfg.Timeout.String()),
+		slog.String("cache_ttl", cfg.CacheTTL.String()),
+		slog.String("cache_stale", cfg.CacheStale.String()),
 		slog.Int("book_isbns", len(cfg.ISBNs)))
 	if cfg.External && cfg.APIKey == "" && cfg.Host == googlebooks.DefaultHost {
 		logger.Warn("Google answers calls without an API key with 429: set GOOGLE_BOOKS_API_KEY")
+	}
+	if cfg.PlainHTTP && cfg.HTTPProxy+cfg.HTTPSProxy != "" {
+		logger.Warn("HTTP_PROXY and HTTPS_PROXY are not used: over plain HTTP, the sidecar is the proxy")
 	}
 	return newServer(details.New(service), logger).run(ctx, listener)
 }

@@ -2,84 +2,115 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/bookinfo/googlebooks"
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
 func TestBothModes(t *testing.T) {
-	google, https, plain := standIn(t, googlebookstest.Config{})
+	t.Parallel()
 	for name, tc := range map[string]struct {
-		env   map[string]string
+		plain bool
 		tls   bool
 		proto string
 		mode  string
 	}{
-		"HTTPS":      {https, true, "HTTP/2.0", "HTTPS"},
-		"plain HTTP": {plain, false, "HTTP/1.1", "plain HTTP: only behind a sidecar that originates TLS"},
+		"HTTPS":      {false, true, "HTTP/2.0", "HTTPS"},
+		"plain HTTP": {true, false, "HTTP/1.1", "plain HTTP: only behind a sidecar that originates TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, tc.env)
-			before := len(google.Requests())
+			t.Parallel()
+			google, cfg, plain := standIn(t, googlebookstest.Config{})
+			if tc.plain {
+				cfg = plain
+			}
+			cfg.LogLevel = slog.LevelDebug
+			p := start(t, cfg)
 			status, body := get(t, p.url+"/details/0")
 			assert.Equal(t, http.StatusOK, status)
 			assert.Equal(t, comedy, body)
 			status, _ = get(t, p.url+"/health")
 			assert.Equal(t, http.StatusOK, status)
-			assert.Zero(t, p.stop())
+			assert.NoError(t, p.stop())
 
-			requests := google.Requests()[before:]
+			requests := google.Requests()
 			require.Len(t, requests, 1, "one call for the book, none at the start or for /health")
 			assert.Equal(t, tc.tls, requests[0].TLS)
 			assert.Equal(t, tc.proto, requests[0].Proto)
 			lines := p.requestLines()
-			require.Len(t, lines, 1)
+			require.Len(t, lines, 2)
 			assert.Equal(t, "/details/0", lines[0]["path"])
 			assert.InDelta(t, 200, lines[0]["upstream_status"], 0)
 			assert.Equal(t, tc.mode, p.logs[0]["mode"])
-			assert.Equal(t, tc.env["GOOGLE_BOOKS_HOST"], p.logs[0]["upstream"])
+			assert.Equal(t, string(cfg.Host), p.logs[0]["upstream"])
+			call := p.logs[slices.IndexFunc(p.logs, func(l map[string]any) bool { return l["msg"] == "upstream call" })]
+			assert.Equal(t, "DEBUG", call["level"])
+			assert.Equal(t, []any{1.0, 200.0, ""}, []any{call["try"], call["upstream_status"], call["reason"]})
+			assert.Positive(t, call["upstream_ms"])
 		})
 	}
 }
 
-// TestFirstLines: the log has the settings in effect, and warns if there is no
-// key.
+// TestFirstLines: the log has the settings in effect, and warnings.
 func TestFirstLines(t *testing.T) {
+	t.Parallel()
+	const (
+		noKey     = "Google answers calls without an API key with 429: set GOOGLE_BOOKS_API_KEY"
+		noProxies = "HTTP_PROXY and HTTPS_PROXY are not used: over plain HTTP, the sidecar is the proxy"
+	)
 	for name, tc := range map[string]struct {
-		env     map[string]string
-		want    map[string]any
-		warning bool
+		cfg      config
+		want     map[string]any
+		warnings []any
 	}{
-		"defaults": {
-			want:    map[string]any{"upstream": "www.googleapis.com:443", "api_key": false, "book_isbns": 0.0},
-			warning: true,
+		"no key": {
+			cfg: config{External: true, Host: googlebooks.DefaultHost},
+			want: map[string]any{
+				"upstream": "www.googleapis.com:443", "proxy": "", "api_key": false, "book_isbns": 0.0,
+			},
+			warnings: []any{noKey},
 		},
+		"another host": {cfg: settings("localhost:8443")},
 		"settings": {
-			env: map[string]string{
-				"GOOGLE_BOOKS_API_KEY": secretKey, "GOOGLE_BOOKS_TIMEOUT": "1s", "CACHE_TTL": "24h", "CACHE_STALE": "2h",
-				"BOOK_ISBNS": "7:0486424618",
+			cfg: config{
+				External: true, Host: googlebooks.DefaultHost, APIKey: secretKey, Timeout: time.Second, CacheTTL: 24 * time.Hour,
+				CacheStale: 2 * time.Hour, ISBNs: bookISBNs{7: "0486424618"}, HTTPSProxy: "http://user:" + secretKey + "@proxy:3128",
 			},
 			want: map[string]any{
 				"api_key": true, "timeout": "1s", "cache_ttl": "24h0m0s", "cache_stale": "2h0m0s", "book_isbns": 1.0,
+				"proxy": "proxy:3128",
 			},
 		},
+		"proxy in plain HTTP": {
+			cfg:      config{External: true, PlainHTTP: true, APIKey: secretKey, HTTPProxy: "http://user:" + secretKey + "@proxy"},
+			want:     map[string]any{"proxy": ""},
+			warnings: []any{noProxies},
+		},
 		"without Google": {
-			env:  map[string]string{"ENABLE_EXTERNAL_BOOK_SERVICE": "false"},
 			want: map[string]any{"mode": "the fixed book of details-v1", "upstream": ""},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := start(t, tc.env)
-			assert.Zero(t, p.stop())
+			t.Parallel()
+			p := start(t, tc.cfg)
+			assert.NoError(t, p.stop())
+			assertNoKey(t, p.stderr...)
 			assert.Equal(t, "details is serving", p.logs[0]["msg"])
 			assert.NotEmpty(t, p.logs[0]["version"])
 			for key, want := range tc.want {
@@ -89,11 +120,7 @@ func TestFirstLines(t *testing.T) {
 			for _, line := range p.logs[1:] {
 				rest = append(rest, line["msg"])
 			}
-			want := []any{"details is stopping: finishing requests in flight", "details has stopped"}
-			if tc.warning {
-				want = append([]any{"Google answers calls without an API key with 429: set GOOGLE_BOOKS_API_KEY"}, want...)
-			}
-			assert.Equal(t, want, rest)
+			assert.Equal(t, append(tc.warnings, "details is stopping: finishing requests in flight", "details has stopped"), rest)
 		})
 	}
 }
@@ -101,7 +128,8 @@ func TestFirstLines(t *testing.T) {
 // TestListen: without the book service, the program serves the fixed book, over
 // IPv4 and IPv6.
 func TestListen(t *testing.T) {
-	p := start(t, map[string]string{"ENABLE_EXTERNAL_BOOK_SERVICE": "false"})
+	t.Parallel()
+	p := start(t, config{})
 	_, port, _ := net.SplitHostPort(p.logs[0]["address"].(string))
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0"))
@@ -114,34 +142,34 @@ func TestListen(t *testing.T) {
 		assert.Equal(t, http.StatusOK, status)
 		assert.Contains(t, body, `"publisher":"PublisherA"`)
 	}
-	assert.Zero(t, p.stop())
+	assert.NoError(t, p.stop())
 }
 
 // TestCache: CACHE_TTL and CACHE_STALE reach the cache. In each row, Google fails
 // after the first request.
 func TestCache(t *testing.T) {
-	google, https, _ := standIn(t, googlebookstest.Config{})
+	t.Parallel()
 	for name, tc := range map[string]struct {
-		ttl, stale string
+		ttl, stale time.Duration
 		status     int
 		outcome    string
 	}{
-		"fresh":   {"1h", "0s", http.StatusOK, "hit"},
-		"stale":   {"1ms", "1h", http.StatusOK, "stale"},
-		"expired": {"1ms", "0s", http.StatusBadGateway, "miss"},
+		"fresh":   {time.Hour, 0, http.StatusOK, "hit"},
+		"stale":   {time.Millisecond, time.Hour, http.StatusOK, "stale"},
+		"expired": {time.Millisecond, 0, http.StatusBadGateway, "miss"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("CACHE_TTL", tc.ttl)
-			t.Setenv("CACHE_STALE", tc.stale)
-			p := start(t, https)
+			t.Parallel()
+			google, cfg, _ := standIn(t, googlebookstest.Config{})
+			cfg.CacheTTL, cfg.CacheStale = tc.ttl, tc.stale
+			p := start(t, cfg)
 			status, _ := get(t, p.url+"/details/0")
 			assert.Equal(t, http.StatusOK, status)
 			google.Script("400-required")
-			defer google.Script()
 			time.Sleep(10 * time.Millisecond) // more than the short TTL
 			status, _ = get(t, p.url+"/details/0")
 			assert.Equal(t, tc.status, status)
-			assert.Zero(t, p.stop())
+			assert.NoError(t, p.stop())
 			lines := p.requestLines()
 			require.Len(t, lines, 2)
 			assert.Equal(t, "miss", lines[0]["cache"])
@@ -151,20 +179,20 @@ func TestCache(t *testing.T) {
 }
 
 func TestPortInUse(t *testing.T) {
-	t.Setenv("ENABLE_EXTERNAL_BOOK_SERVICE", "false")
-	p := start(t, nil)
+	t.Parallel()
+	p := start(t, config{})
 	_, port, _ := net.SplitHostPort(p.logs[0]["address"].(string))
 	var stderr bytes.Buffer
 	assert.Equal(t, exitFailure, run(t.Context(), []string{port}, io.Discard, &stderr))
 	assert.Contains(t, stderr.String(), "details: port "+port+" is in use by another program")
-	assert.Zero(t, p.stop())
+	assert.NoError(t, p.stop())
 }
 
-// TestLogger: a terminal gets text, anything else JSON without delay.
+// TestLogger: a terminal gets text, anything else JSON.
 func TestLogger(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	logger := newLogger(&out, slog.LevelInfo, nil)
+	logger := newLogger(&out, &out, slog.LevelInfo, nil)
 	logger.Debug("below the level")
 	logger.Info("hello", "answer", 42)
 	assert.Contains(t, out.String(), `"msg":"hello","answer":42}`)
@@ -173,17 +201,100 @@ func TestLogger(t *testing.T) {
 	device, err := os.Open(os.DevNull) // a character device, as a terminal is
 	require.NoError(t, err)
 	defer func() { require.NoError(t, device.Close()) }()
-	assert.IsType(t, new(slog.TextHandler), newLogger(device, slog.LevelInfo, nil).Handler())
+	assert.IsType(t, new(slog.TextHandler), newLogger(device, io.Discard, slog.LevelInfo, nil).Handler())
+}
+
+// TestServerErrorsAreLogged: what net/http's server reports is in the log, too.
+func TestServerErrorsAreLogged(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	s := newServer(http.NotFoundHandler(), newLogger(&out, &out, slog.LevelInfo, nil))
+	s.ErrorLog.Print("http: a failure")
+	assert.Contains(t, out.String(), `"level":"WARN","msg":"http: a failure"`)
+}
+
+// TestStuckLog: the log is a pipe that nobody reads. The service answers, lives
+// and stops nevertheless.
+func TestStuckLog(t *testing.T) {
+	t.Parallel()
+	out, in := io.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx, config{}, in) }()
+	var first struct{ Address string }
+	require.NoError(t, json.NewDecoder(out).Decode(&first)) // nothing else is read
+	_, port, err := net.SplitHostPort(first.Address)
+	require.NoError(t, err)
+	url := "http://localhost:" + port
+	for range logQueue + 100 {
+		status, _ := get(t, url+"/details/0")
+		require.Equal(t, http.StatusOK, status)
+	}
+	_, metrics := get(t, url+"/metrics")
+	assert.Regexp(t, `details_log_lines_lost_total [1-9]`, metrics)
+	status, _ := get(t, url+"/health")
+	assert.Equal(t, http.StatusOK, status)
+	cancel()
+	assert.NoError(t, <-ended)
+	require.NoError(t, out.Close()) // ends the writer
+}
+
+// TestLastLines: at the end, the program waits for a log that is slow.
+func TestLastLines(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	w := newLogWriter(&out, func() { t.Error("lost") })
+	for range 100 {
+		_, _ = w.Write([]byte("line\n"))
+	}
+	w.close()
+	assert.Equal(t, strings.Repeat("line\n", 100), out.String())
+}
+
+// TestTuning: the program sets what GOGC and GOMEMLIMIT leave unset.
+func TestTuning(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		env           map[string]string
+		percent, most float64
+	}{
+		"unset": {nil, 300, maxMemory},
+		"set":   {map[string]string{"GOGC": "50", "GOMEMLIMIT": "1GiB"}, 50, 1 << 30},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := spawn(t, tc.env)
+			_, metrics := get(t, p.url+"/metrics")
+			p.signal(t, os.Interrupt)
+			assert.Equal(t, "exit status 0", p.wait())
+			assert.InDelta(t, tc.percent, gauge(t, metrics, "go_gc_gogc_percent"), 0)
+			assert.LessOrEqual(t, gauge(t, metrics, "go_gc_gomemlimit_bytes"), tc.most)
+			assert.Equal(t, tc.env != nil, gauge(t, metrics, "go_gc_gomemlimit_bytes") > maxMemory)
+			assert.Regexp(t, `details_build_info{goversion="go[^"]+",version="[^"]+"} 1`, metrics)
+		})
+	}
+}
+
+// gauge returns the value of a metric without labels.
+func gauge(t *testing.T, metrics, name string) float64 {
+	t.Helper()
+	match := regexp.MustCompile(`(?m)^` + name + ` (\S+)$`).FindStringSubmatch(metrics)
+	require.Len(t, match, 2, name)
+	value, err := strconv.ParseFloat(match[1], 64)
+	require.NoError(t, err)
+	return value
 }
 
 func TestBookISBNs(t *testing.T) {
-	_, https, _ := standIn(t, googlebookstest.Config{})
-	t.Setenv("BOOK_ISBNS", "7:9780141439518")
-	p := start(t, https)
+	t.Parallel()
+	_, cfg, _ := standIn(t, googlebookstest.Config{})
+	cfg.ISBNs = bookISBNs{7: "9780141439518"}
+	p := start(t, cfg)
 	status, body := get(t, p.url+"/details/7")
 	assert.Equal(t, http.StatusOK, status)
 	assert.Contains(t, body, `"ISBN-13":"9780141439518"`)
 	status, _ = get(t, p.url+"/details/0")
 	assert.Equal(t, http.StatusNotFound, status)
-	assert.Zero(t, p.stop())
+	assert.NoError(t, p.stop())
 }

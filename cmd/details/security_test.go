@@ -6,17 +6,19 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"example.com/bookinfo/cmd/internal/buildinfo"
 	"example.com/bookinfo/details"
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
@@ -63,32 +65,52 @@ func TestSmuggling(t *testing.T) {
 }
 
 // TestNoCredentialReachesGoogle sends all kinds of headers, in lower and upper
-// case. Only the tracing headers and the user agent reach Google, unchanged, and
-// the service's own key.
+// case. Over plain HTTP, the tracing headers reach Google, unchanged, for the
+// sidecar; over HTTPS or from the cache, nothing of the caller. The key and the
+// user agent are the service's own.
 func TestNoCredentialReachesGoogle(t *testing.T) {
+	t.Parallel()
 	const secret = "s3cret"
-	forwarded := []string{
+	tracing := []string{
 		"X-Request-Id", "X-Ot-Span-Context", "X-Datadog-Trace-Id", "X-Datadog-Parent-Id", "X-Datadog-Sampling-Priority",
 		"Traceparent", "Tracestate", "X-Cloud-Trace-Context", "Grpc-Trace-Bin", "X-B3-Traceid", "X-B3-Spanid",
-		"X-B3-Parentspanid", "X-B3-Sampled", "X-B3-Flags", "B3", "Sw8", "User-Agent",
+		"X-B3-Parentspanid", "X-B3-Sampled", "X-B3-Flags", "B3", "Sw8",
 	}
-	google, https, plain := standIn(t, googlebookstest.Config{})
-	for name, env := range map[string]map[string]string{"HTTPS": https, "plain HTTP": plain} {
+	for name, tc := range map[string]struct {
+		plain   bool
+		ttl     time.Duration
+		tracing bool
+	}{
+		"HTTPS":             {},
+		"plain HTTP":        {plain: true, tracing: true},
+		"plain HTTP, cache": {plain: true, ttl: time.Hour},
+	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("GOOGLE_BOOKS_API_KEY", secretKey)
-			p := start(t, env)
-			before := len(google.Requests())
+			t.Parallel()
+			google, cfg, plain := standIn(t, googlebookstest.Config{})
+			if tc.plain {
+				cfg = plain
+			}
+			cfg.APIKey, cfg.CacheTTL = secretKey, tc.ttl
+			p := start(t, cfg)
 			request := "GET /details/0?key=" + secret + " HTTP/1.1\r\nHost: " + secret + "\r\n"
-			want := http.Header{"X-Goog-Api-Key": {secretKey}}
-			for i, name := range forwarded {
+			want := http.Header{
+				"X-Goog-Api-Key":  {secretKey},
+				"User-Agent":      {"bookinfo-details/" + buildinfo.Version()},
+				"Accept-Encoding": {"identity"},
+			}
+			for i, name := range tracing {
 				value := fmt.Sprintf("%d \x80\xff;\\\"", i)
-				want[name] = []string{value}
+				if tc.tracing {
+					want[name] = []string{value}
+				}
 				request += strings.ToLower(name) + ": " + value + "\r\n"
 			}
 			for _, name := range []string{
 				"Cookie", "Cookie2", "Authorization", "Proxy-Authorization", "Jwt", "End-User", "X-Api-Key", "X-Goog-Api-Key",
 				"X-Auth-Token", "X-Forwarded-For", "X-Forwarded-Client-Cert", "X-Envoy-Peer-Metadata", "Forwarded", "Referer",
 				"Origin", "From", "Via", "Baggage", "Te", "Accept", "Range", "X-B3-Traceid2", "X_Request_Id", "Z!#$%&'*+-.^_`|~",
+				"User-Agent", "Accept-Encoding",
 			} {
 				request += strings.ToUpper(name) + ": " + secret + "\r\n"
 			}
@@ -96,8 +118,8 @@ func TestNoCredentialReachesGoogle(t *testing.T) {
 			write(t, c, request+"\r\n")
 			assert.Equal(t, http.StatusOK, readResponse(t, bufio.NewReader(c)).StatusCode)
 			require.NoError(t, c.Close())
-			assert.Zero(t, p.stop())
-			arrived := google.Requests()[before:]
+			assert.NoError(t, p.stop())
+			arrived := google.Requests()
 			require.Len(t, arrived, 1)
 			assert.NotContains(t, fmt.Sprint(arrived[0]), secret)
 			assert.Equal(t, want, arrived[0].Header)
@@ -181,6 +203,9 @@ func echoes() map[string]string {
 		"long header line":    "HTTP/1.1 200 OK\r\n" + strings.Repeat("a", 170) + "KEY\r\n\r\n",
 		"chunk":               "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nKEY\r\na KEY",
 		"fault under the key": rawResponse("200 OK", `{"KEY":{"KEY":[nil]},"items":[]}`),
+		"fault far below it":  rawResponse("200 OK", `{"aaaaaaaaaaaKEY`+strings.Repeat("b", 60)+`":[nil]}`), // jsontext cuts the name
+		"redirect":            "HTTP/1.1 302 Found\r\nLocation: https://KEY@KEY.example/KEY/?KEY#KEY\r\nContent-Length: 0\r\n\r\n",
+		"content coding":      "HTTP/1.1 400 Bad Request\r\nContent-Encoding: KEY\r\nContent-Length: 1\r\n\r\na",
 		"text for a number":   rawResponse("200 OK", `{"items":[{"volumeInfo":{"pageCount":"KEY"}}]}`),
 		"after the response":  rawResponse("404 Not Found", `{}`) + "KEY", // net/http logs it
 	}
@@ -189,30 +214,29 @@ func echoes() map[string]string {
 // TestKeyStaysSecret: an upstream or a proxy may repeat what it was sent. The key
 // is in no answer, log line or metric.
 func TestKeyStaysSecret(t *testing.T) {
+	t.Parallel()
 	google := newParrot(t)
-	t.Setenv("GOOGLE_BOOKS_API_KEY", secretKey)
-	t.Setenv("LOG_LEVEL", "debug")
-	p := start(t, plainEnv(google.addr))
+	env := plainEnv(google.addr)
+	env["GOOGLE_BOOKS_API_KEY"], env["LOG_LEVEL"] = secretKey, "debug"
+	p := spawn(t, env)
 	for name, says := range echoes() {
-		t.Run(name, func(t *testing.T) {
-			google.says.Store(&says)
-			status, body := get(t, p.url+"/details/0")
-			assert.GreaterOrEqual(t, status, http.StatusBadRequest)
-			assertNoKey(t, body)
-		})
+		google.says.Store(&says)
+		status, body := get(t, p.url+"/details/0")
+		assert.GreaterOrEqual(t, status, http.StatusBadRequest, name)
+		assertNoKey(t, body)
 	}
 	_, metrics := get(t, p.url+"/metrics")
-	assert.Zero(t, p.stop())
+	p.signal(t, os.Interrupt)
+	assert.Equal(t, "exit status 0", p.wait())
 	assertNoKey(t, append(p.stderr, metrics)...)
 	log := strings.Join(p.stderr, "\n")
 	assert.Contains(t, log, `malformed HTTP response \"[API key]\"`, "the cause is redacted")
 	assert.Contains(t, log, "Unsolicited response", "net/http's own log is redacted")
 }
 
-// TestProxiesKeepSecrets: the proxy of the environment may misbehave or be absent.
-// No output has its password. Each row needs a process: net/http reads the
-// proxy's URL only once.
-func TestProxiesKeepSecrets(t *testing.T) {
+// TestProxies: HTTPS_PROXY may work, misbehave or be absent. Over plain HTTP, it
+// is not used. No output has its password.
+func TestProxies(t *testing.T) {
 	t.Parallel()
 	const password = "pr0xyPassw0rd"
 	nobody, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -222,36 +246,38 @@ func TestProxiesKeepSecrets(t *testing.T) {
 		plain  bool
 		absent bool
 		says   string
-		named  bool // the answer names the proxy
+		want   string // the answer
+		asked  bool   // the proxy
 	}{
-		"plain HTTP, refuses": {plain: true, says: rawResponse("407 KEY", "KEY")},
-		"plain HTTP, absent":  {plain: true, absent: true, named: true},
-		"HTTPS, refuses":      {says: rawResponse("403 KEY", "KEY"), named: true},
-		"HTTPS, malformed":    {says: "KEY\r\n\r\n"},
-		"HTTPS, absent":       {absent: true, named: true},
+		"plain HTTP": {plain: true, want: "books.invalid does not resolve"},
+		"refuses":    {says: rawResponse("403 KEY", "KEY"), want: "the proxy did not connect to books.invalid:443: it answered 403", asked: true},
+		"wants credentials": {
+			says:  rawResponse("407 KEY", "KEY"),
+			want:  "it answered 407. The proxy wants credentials",
+			asked: true,
+		},
+		"cannot reach it": {says: rawResponse("504 KEY", "KEY"), want: "it answered 504. Try again", asked: true},
+		"malformed":       {says: "KEY\r\n\r\n", want: "answered, but not as the Books API does: ", asked: true},
+		"absent":          {absent: true, want: "the proxy did not connect to books.invalid:443. Check the proxy that HTTPS_PROXY names"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			proxy := newParrot(t)
-			proxy.says.Store(&tc.says)
-			url := "http://user:" + password + "@" + proxy.addr
+			server := newParrot(t)
+			server.says.Store(&tc.says)
+			url := "http://user:" + password + "@" + server.addr
 			if tc.absent {
 				url = "http://user:" + password + "@" + nobody.Addr().String()
 			}
-			p := spawn(t, map[string]string{
-				"GOOGLE_BOOKS_HOST": "books.invalid", "DO_NOT_ENCRYPT": strconv.FormatBool(tc.plain),
-				"GOOGLE_BOOKS_API_KEY": secretKey, "GOOGLE_BOOKS_TIMEOUT": "9s",
-				"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": "", "http_proxy": "", "https_proxy": "", "no_proxy": "",
-			})
-			status, body := get(t, p.url+"/details/0")
+			cfg := settings("books.invalid")
+			cfg.PlainHTTP, cfg.APIKey, cfg.HTTPProxy, cfg.HTTPSProxy = tc.plain, secretKey, proxy(url), proxy(url)
+			p := start(t, cfg)
+			_, body := get(t, p.url+"/details/0")
 			_, metrics := get(t, p.url+"/metrics")
-			p.signal(t, syscall.SIGTERM)
-			assert.Equal(t, "exit status 0", p.wait())
-			assert.Equal(t, http.StatusBadGateway, status)
-			assert.Equal(t, !tc.absent, proxy.asked.Load() > 0, "the proxy of the environment is called")
+			assert.NoError(t, p.stop())
+			assert.Contains(t, body, tc.want)
+			assert.Equal(t, tc.asked, server.asked.Load() > 0)
 			assertNoKey(t, append(p.stderr, body, metrics)...)
 			assert.NotContains(t, strings.Join(p.stderr, "")+body, password)
-			assert.Equal(t, tc.named, strings.Contains(body, "the proxy did not connect to"), body)
 		})
 	}
 }
@@ -259,9 +285,9 @@ func TestProxiesKeepSecrets(t *testing.T) {
 // TestLogsCannotBeForged: text from callers and Google stays within one value of
 // one line, without control characters.
 func TestLogsCannotBeForged(t *testing.T) {
+	t.Parallel()
 	google := newParrot(t)
-	t.Setenv("GOOGLE_BOOKS_API_KEY", secretKey)
-	p := start(t, plainEnv(google.addr))
+	p := spawn(t, plainEnv(google.addr))
 	const forged = `\r\n{\"level\":\"ERROR\",\"msg\":\"forged\"}\n\u001b[2J\u001b]0;forged\u0007\u0000\u2028`
 	requests := 0
 	ask := func(request string) {
@@ -296,14 +322,20 @@ func TestLogsCannotBeForged(t *testing.T) {
 		google.says.Store(&says)
 		ask(bookRequest)
 	}
-	assert.Zero(t, p.stop())
+	p.signal(t, os.Interrupt)
+	assert.Equal(t, "exit status 0", p.wait())
 
 	lines := 0
-	for i, line := range p.logs { // start fails if a line is not JSON
+	for i, line := range p.logs { // spawn fails if a line is not JSON
 		assert.NotEqual(t, "forged", line["msg"])
 		assert.NotRegexp(t, `[\x00-\x1f\x7f]`, p.stderr[i])
-		if line["msg"] == "request" {
-			lines++
+		if line["msg"] != "request" {
+			continue
+		}
+		lines++
+		for _, key := range []string{"method", "path", "request_id", "trace_id", "cause"} {
+			value, _ := line[key].(string)
+			assert.LessOrEqual(t, len(value), 256+len("…"), key)
 		}
 	}
 	assert.Equal(t, requests, lines, "a line for each request")

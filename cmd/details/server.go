@@ -73,7 +73,7 @@ func newServer(h http.Handler, logger *slog.Logger) *server {
 //
 // http.Server.Shutdown alone loses requests: it closes idle connections while
 // the next request is on its way, and drops connections not yet accepted. So
-// for up to moveTimeout before Shutdown, the listener stays open and responses
+// for moveTimeout before Shutdown, the listener stays open and responses
 // have Connection: close. A client that sends its next request just as the
 // server closes may still see a reset; RFC 9112 section 9.5 tells it to retry.
 func (s *server) run(ctx context.Context, listener net.Listener) error {
@@ -87,7 +87,7 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 
 	s.logger.Info("details is stopping: finishing requests in flight")
 	s.stopping.Store(true)
-	s.waitForClients()
+	time.Sleep(s.moveTimeout)
 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.shutdownTimeout)
 	defer cancel()
@@ -99,17 +99,4 @@ func (s *server) run(ctx context.Context, listener net.Listener) error {
 	}
 	s.logger.Info("details has stopped")
 	return nil
-}
-
-// waitForClients returns after moveTimeout, or when no connection has been open
-// for a tenth of a second: others may wait to be accepted.
-func (s *server) waitForClients() {
-	begin := time.Now()
-	lastOpen := begin
-	for time.Since(begin) < s.moveTimeout && time.Since(lastOpen) < 100*time.Millisecond {
-		time.Sleep(10 * time.Millisecond)
-		if s.open.Load() > 0 {
-			lastOpen = time.Now()
-		}
-	}
 }

@@ -75,7 +75,7 @@ func TestShutdownLosesNothing(t *testing.T) {
 	t.Parallel()
 	const clients = 48
 	// Even on a busy machine, each client gets a response while it may move.
-	slow := func(s *server) { s.moveTimeout = clientTimeout }
+	slow := func(s *server) { s.moveTimeout = 3 * time.Second }
 	for name, delay := range map[string]time.Duration{"fast lookups": 0, "slow lookups": 50 * time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -135,7 +135,7 @@ func TestShutdownAnswersWhatIsQueued(t *testing.T) {
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s := newServer(details.New(details.Config{}), slog.New(slog.DiscardHandler))
-	s.moveTimeout = clientTimeout
+	s.moveTimeout = 3 * time.Second
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(ctx, &lateListener{Listener: listener, may: ctx.Done()}) }()
@@ -162,8 +162,8 @@ func TestSignals(t *testing.T) {
 	for name, s := range map[string]os.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": os.Interrupt} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			google, _, plain := standIn(t, googlebookstest.Config{Delay: 2 * moveTimeout})
-			p := spawn(t, plain)
+			google, _, _ := standIn(t, googlebookstest.Config{Delay: 2 * moveTimeout})
+			p := spawn(t, plainEnv(google.HTTPAddr))
 			answered := requestInFlight(t, google, p.url)
 			p.signal(t, s)
 			assert.Equal(t, comedy, <-answered)

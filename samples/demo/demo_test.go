@@ -59,7 +59,7 @@ func TestOnce(t *testing.T) {
 	assert.Contains(t, out, `
     {"error":"no answer from www.googleapis.com:443.
      Check that it can be reached; in a mesh,
-     check that it has a ServiceEntry."}
+     check its ServiceEntry and, in ambient, its waypoint."}
     502 Bad Gateway, in N ms
 
   mesh log    www.googleapis.com: no ServiceEntry, closed

@@ -79,7 +79,7 @@ plays the sidecar here. In a mesh it is Envoy.)`,
 			body: []string{
 				`{"error":"no answer from www.googleapis.com:443. `,
 				`Check that it can be reached; in a mesh, `,
-				`check that it has a ServiceEntry."}`,
+				`check its ServiceEntry and, in ambient, its waypoint."}`,
 			},
 			seen: []string{closed, closed, closed},
 			lesson: `Under REGISTRY_ONLY the mesh closes every connection
