@@ -83,11 +83,11 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
-// checkDocumented compares the table in docs/metrics.md with the registry, in
+// checkDocumented compares the table in docs/production.md with the registry, in
 // which every metric has a series by then.
 func checkDocumented(t *testing.T, metrics *Metrics) {
 	t.Helper()
-	page, err := os.ReadFile("../docs/metrics.md")
+	page, err := os.ReadFile("../docs/production.md")
 	require.NoError(t, err)
 	documented := make(map[string][]string)
 	for _, row := range regexp.MustCompile("(?m)^\\| `(details_\\w+)` \\|(.*?)\\|").FindAllStringSubmatch(string(page), -1) {
