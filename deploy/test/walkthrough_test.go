@@ -298,3 +298,13 @@ func TestWalkthroughRefuses(t *testing.T) {
 		})
 	}
 }
+
+// samples/envoy.yaml refuses a call in the words of deploy/books-only.
+func TestEnvoyPolicyWords(t *testing.T) {
+	t.Parallel()
+
+	words := regexp.MustCompile(`"egress policy: [^"]+"`)
+	want := words.FindString(read(t, "deploy/books-only/virtual-service.yaml")["deploy/books-only/virtual-service.yaml"])
+	assert.Contains(t, read(t, "samples/envoy.yaml")["samples/envoy.yaml"], want)
+	assert.NotEmpty(t, want)
+}

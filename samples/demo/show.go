@@ -130,7 +130,7 @@ func show(ctx context.Context, out screen, google googlebookstest.Config, once, 
   who encrypts      the service   the sidecar
   the mesh sees     server name   method, path, status, key
   the network sees  server name   server name
-  the reader gets   the book      the same, byte for byte`)
+  the caller gets   the book      the same, byte for byte`)
 	out.line("\n  %s", out.paint(green, fmt.Sprintf("✓ All as expected, in %.1f s.", took.Seconds())))
 	out.heading("What next", "")
 	out.indented("The real Google Books, with your API key:\n\nGOOGLE_BOOKS_API_KEY=… PORT=9090 make run\n")
