@@ -70,7 +70,7 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 	command.Stdout, command.Stderr = output, &problems
 	_, err = command.StdinPipe() // stays open: --pause waits
 	require.NoError(t, err)
-	command.WaitDelay = 5 * time.Second                      // not for ever, if a program of the page has outlived it
+	command.WaitDelay = 5 * time.Second                       // not for ever, if a program of the page has outlived it
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C goes to a whole group
 	require.NoError(t, command.Start())
 	read := func(name string) string {

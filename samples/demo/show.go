@@ -246,8 +246,8 @@ func (s screen) paint(colour, text string) string {
 // pause waits for a line of input, for its end or until ctx is done.
 func (s screen) pause(ctx context.Context, input *bufio.Reader) {
 	fmt.Fprint(s, "\n  [Enter] ")
-	read := make(chan error, 1)
-	go func() { _, err := input.ReadString('\n'); read <- err }()
+	read := make(chan struct{})
+	go func() { _, _ = input.ReadString('\n'); close(read) }()
 	select {
 	case <-read:
 	case <-ctx.Done():
