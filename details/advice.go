@@ -52,7 +52,7 @@ func advice(e *googlebooks.Error) string {
 		return "The sidecar has no address for the upstream: check name resolution and the endpoints of its ServiceEntry"
 	case says("reset reason: connection termination"):
 		return "The upstream closed the connection. Try again"
-	case says("connection failure"): // Envoy 1.40 leaves out why, which may be a certificate
+	case says("connection failure"): // since 1.38, Envoy leaves out why, which may be a certificate
 		return "The sidecar's access log says why it could not connect: check the endpoints of the ServiceEntry, and caCertificates, sni and subjectAltNames in the DestinationRule"
 	case says("HTTP request to an HTTPS server"), says(`malformed HTTP response "\x15\x03`): // a TLS alert
 		return "Plain HTTP reached a TLS port: check that a DestinationRule originates TLS for it"

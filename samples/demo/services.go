@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"log" //nolint:depguard // googlebookstest.Config.Log is one
 	"net"
 	"net/http"
@@ -104,8 +103,6 @@ func (s *services) open(ctx context.Context, sc *scenario) error {
 // transport connects every name to addr, without DNS, and wraps the connection.
 // Each call has its own connection, so that its end can be seen.
 func (s *services) transport(addr string, wrap func(net.Conn) net.Conn) http.RoundTripper {
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(s.google.CAPEM)
 	return &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
@@ -114,7 +111,7 @@ func (s *services) transport(addr string, wrap func(net.Conn) net.Conn) http.Rou
 			}
 			return wrap(conn), nil
 		},
-		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.google.CertPool()},
 		ForceAttemptHTTP2: true,
 		DisableKeepAlives: true,
 	}
