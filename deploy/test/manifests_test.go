@@ -56,7 +56,7 @@ func problems(t *testing.T, manifests *tree, api *apiServer) []string {
 		prefix = strings.Join(mode, " ") + ": "
 		decoded := manifests.decode(t.Context(), api, append(mode, bookinfo), report)
 		for _, check := range []func(cluster, reporter){
-			checkPods, checkHeaders, checkEgress, checkHTTPS, checkRules, checkExport, checkPolicy, checkNetworkPolicies,
+			checkPods, checkProxies, checkEgress, checkHTTPS, checkRules, checkExport, checkPolicy, checkNetworkPolicies,
 		} {
 			check(decoded, report)
 		}

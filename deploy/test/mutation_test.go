@@ -80,6 +80,10 @@ func TestMutations(t *testing.T) {
 			file: deployment,
 			edit: "disabled: true => disabled: false",
 		},
+		"the sidecar ends before the service": {
+			file: deployment,
+			edit: "terminationDrainDuration: 20s => terminationDrainDuration: 10s",
+		},
 		"the gateway sends x-forwarded-for": {
 			file: "egress-gateway/http-route.yaml",
 			edit: "        - x-forwarded-for\n => ",

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"istio.io/api/annotation"
@@ -168,8 +169,9 @@ func checkPods(from cluster, report reporter) {
 	}
 }
 
-// checkHeaders reports proxies that would tell Google about the cluster.
-func checkHeaders(from cluster, report reporter) {
+// checkProxies reports proxies that would tell Google about the cluster, or end
+// before the service.
+func checkProxies(from cluster, report reporter) {
 	for _, deployment := range deployments(from) {
 		pod := deployment.Spec.Template
 		if pod.Labels[label.SidecarInject.Name] == "false" {
@@ -183,6 +185,9 @@ func checkHeaders(from cluster, report reporter) {
 		}
 		if !headers.GetAttemptCount().GetDisabled().GetValue() {
 			report("%s: the sidecar sends x-envoy-attempt-count to Google", id(deployment))
+		}
+		if config.GetTerminationDrainDuration().AsDuration() < 16*time.Second { // preStop and the service's own shutdown
+			report("%s: the sidecar ends before the service", id(deployment))
 		}
 	}
 
