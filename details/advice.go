@@ -8,7 +8,7 @@ import (
 )
 
 // advice returns what a person should do about a failed lookup. It returns "" if
-// the message says enough, or if nothing is known but what was seen.
+// the message says enough, or if the cause is not known.
 func advice(e *googlebooks.Error) string {
 	says := func(words string) bool { return strings.Contains(e.Words, words) }
 	switch {
@@ -18,14 +18,14 @@ func advice(e *googlebooks.Error) string {
 	case e.Reason == "unknownLocation":
 		return "Set GOOGLE_BOOKS_COUNTRY, for example to US"
 	case e.Reason == "API_KEY_INVALID", e.Reason == "keyInvalid", e.Reason == "keyExpired":
-		return "Compare GOOGLE_BOOKS_API_KEY with the key in Google's console, under Credentials"
+		return "Compare GOOGLE_BOOKS_API_KEY with the key in the Google Cloud console, under Credentials"
 	case e.Reason == "API_KEY_SERVICE_BLOCKED":
-		return "In Google's console, add the Books API to the API restrictions of GOOGLE_BOOKS_API_KEY"
+		return "In the Google Cloud console, add the Books API to the API restrictions of GOOGLE_BOOKS_API_KEY"
 	case e.Reason == "API_KEY_IP_ADDRESS_BLOCKED":
-		return "In Google's console, add the address from which calls leave your network to the IP addresses of GOOGLE_BOOKS_API_KEY"
+		return "In the Google Cloud console, add your network's public address to the IP addresses of GOOGLE_BOOKS_API_KEY"
 	case e.Reason == "API_KEY_HTTP_REFERRER_BLOCKED", e.Reason == "ipRefererBlocked",
 		e.Reason == "API_KEY_ANDROID_APP_BLOCKED", e.Reason == "API_KEY_IOS_APP_BLOCKED":
-		return "In Google's console, set the application restrictions of GOOGLE_BOOKS_API_KEY to None or IP addresses: this service is neither a website nor an app"
+		return "In the Google Cloud console, set the application restrictions of GOOGLE_BOOKS_API_KEY to None or IP addresses: this service is neither a website nor an app"
 	case e.Reason == "accessNotConfigured":
 		return "GOOGLE_BOOKS_API_KEY belongs to that project"
 	case e.StatusCode == http.StatusTooManyRequests && e.NoKey:
@@ -52,22 +52,22 @@ func advice(e *googlebooks.Error) string {
 		return "The sidecar has no address for the upstream: check name resolution and the endpoints of its ServiceEntry"
 	case says("reset reason: connection termination"):
 		return "The upstream closed the connection. Try again"
-	case says("connection failure"): // since 1.38, Envoy leaves out why, which may be a certificate
+	case says("connection failure"): // since 1.38.1, Envoy leaves out why, which may be a certificate
 		return "The sidecar's access log says why it could not connect: check the endpoints of the ServiceEntry, and caCertificates, sni and subjectAltNames in the DestinationRule"
 	case says("HTTP request to an HTTPS server"), says(`malformed HTTP response "\x15\x03`): // a TLS alert
 		return "Plain HTTP reached a TLS port: check that a DestinationRule originates TLS for it"
 	case e.Reason == googlebooks.ReasonEmpty && e.StatusCode == http.StatusNotFound:
-		return "A gateway or waypoint answers so if no route matches: check its HTTPRoute or VirtualService"
+		return "A gateway or waypoint answers like this if no route matches: check its HTTPRoute or VirtualService"
 	case e.Reason == googlebooks.ReasonEmpty && (e.StatusCode == http.StatusBadGateway || e.StatusCode == http.StatusServiceUnavailable):
-		return "A sidecar answers so if it does not know the host: check its ServiceEntry"
+		return "A sidecar answers like this if it does not know the host: check its ServiceEntry"
 	case !e.FromAPI && e.StatusCode == http.StatusTooManyRequests:
-		return "This is a rate limit on the way, not the API's quota: of the mesh, of a proxy, or of Google for this network's address"
+		return "This is not the API's quota but a rate limit on the way: the mesh's, a proxy's, or Google's for this network's address"
 	case !e.FromAPI && e.StatusCode == http.StatusForbidden:
 		return "Check the policies of the mesh and of proxies on the way"
 	case e.StatusCode == http.StatusProxyAuthRequired && e.PlainHTTP:
-		return "A proxy on the way wants credentials"
+		return "A proxy on the way requires authentication"
 	case e.StatusCode == http.StatusProxyAuthRequired:
-		return "The proxy wants credentials: set HTTPS_PROXY to http://user:password@host:port"
+		return "The proxy requires authentication: set HTTPS_PROXY to http://user:password@host:port"
 	case e.Reason == googlebooks.ReasonRedirect && strings.Contains(e.Location, "google.") && strings.Contains(e.Location, "/sorry"):
 		return "Google throttles this network's address: try later, or from another network"
 	case e.Reason == googlebooks.ReasonRedirect && e.PlainHTTP && strings.HasPrefix(e.Location, "https:"):
@@ -85,7 +85,7 @@ func advice(e *googlebooks.Error) string {
 	case e.Reason == googlebooks.ReasonNotTLS:
 		return "If a sidecar originates TLS, set DO_NOT_ENCRYPT=true or delete its DestinationRule"
 	case says("protocol version"):
-		return "It offers only TLS 1.1 or older, and the service needs TLS 1.2"
+		return "The server offers only TLS 1.1 or older, and the service needs TLS 1.2 or newer"
 	case e.Reason == googlebooks.ReasonNoAnswer:
 		return "Check that it can be reached; in a mesh, check its ServiceEntry and, in ambient, its waypoint"
 	case e.StatusCode >= http.StatusInternalServerError,
@@ -98,7 +98,7 @@ func advice(e *googlebooks.Error) string {
 }
 
 // clearText is the advice if a server says that a call was not encrypted.
-const clearText = "Clear text reached a server: set DO_NOT_ENCRYPT=true only where a sidecar originates TLS"
+const clearText = "Clear text reached a server: set DO_NOT_ENCRYPT=true only where the mesh originates TLS"
 
 // explain returns what happened and what to do about it.
 func explain(e *googlebooks.Error) string {

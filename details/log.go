@@ -72,8 +72,8 @@ func (s *service) logRequest(r *http.Request, level slog.Level, line requestLine
 }
 
 // errorAttrs returns the error message that the caller gets, and the cause: the
-// error of the network or the decoder, which the caller does not get. Of a panic,
-// the caller gets neither the message nor the stack.
+// error of the network or the decoder, which the caller does not get. After a
+// panic, the caller gets neither the message nor the stack.
 func errorAttrs(err error) []slog.Attr {
 	e, ok := errors.AsType[*googlebooks.Error](err)
 	if !ok {
@@ -88,8 +88,9 @@ func errorAttrs(err error) []slog.Attr {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// clip makes untrusted text safe to log: at most 256 bytes, in which U+FFFD
-// replaces what cannot be printed. slog escapes only ASCII control characters.
+// clip makes untrusted text safe to log: at most 256 bytes, with U+FFFD for
+// characters that cannot be printed. slog escapes only ASCII control
+// characters.
 func clip(s string) string {
 	const limit = 256
 	s = strings.Map(func(r rune) rune {

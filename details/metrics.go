@@ -53,7 +53,7 @@ func NewMetrics(version string) *Metrics {
 			Name: "details_cache_lookups_total", Help: "Lookups with CACHE_TTL set, by where the answer came from: hit, miss, shared or stale.",
 		}, []string{"outcome"}),
 		logLinesLost: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "details_log_lines_lost_total", Help: "Log lines that could not be written, because the log was stuck.",
+			Name: "details_log_lines_lost_total", Help: "Log lines that could not be written.",
 		}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -73,7 +73,7 @@ func durationBuckets() []float64 {
 	return []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 2.5, 3, 5}
 }
 
-// ObserveTry counts a call to Google Books, as googlebooks.Config.Observe.
+// ObserveTry counts a call to Google Books. It is a googlebooks.Config.Observe.
 func (m *Metrics) ObserveTry(t googlebooks.Try) {
 	m.upstreamRequests.WithLabelValues(strconv.Itoa(t.StatusCode), t.Reason, strconv.Itoa(t.Number)).Inc()
 	m.upstreamDuration.Observe(t.Duration.Seconds())
@@ -90,8 +90,9 @@ func (m *Metrics) observe(route, method string, status int, took time.Duration) 
 	m.duration.WithLabelValues(route).Observe(took.Seconds())
 }
 
-// handler answers in text whatever the caller accepts: a sidecar may join this
-// page to its own, and cannot join protobuf (istio/istio issue 60322).
+// handler answers in text whatever the caller accepts: a sidecar may merge
+// these metrics with its own, and cannot merge protobuf (istio/istio issue
+// 60322).
 func (m *Metrics) handler() http.HandlerFunc {
 	h := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return func(w http.ResponseWriter, r *http.Request) {

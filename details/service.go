@@ -62,7 +62,7 @@ func New(cfg Config) http.Handler {
 }
 
 // handler returns the answer to a request, which becomes its JSON body, or an
-// error. If it looked up a book, it also returns the result of that.
+// error. If it looked up a book, it also returns the lookup's result.
 type handler func(r *http.Request) (any, googlebooks.Result, error)
 
 // handle returns an http.HandlerFunc that writes h's answer, one log line and
@@ -89,8 +89,8 @@ func (s *service) handle(route string, level slog.Level, h handler) http.Handler
 		if r.Method != http.MethodHead {
 			sent, _ = w.Write(body) //nolint:gosec // the body is JSON and Content-Type says so; a client that does not read gets no error
 		}
-		// The answer leaves before its log line is written. It is complete, so
-		// this takes no additional system call.
+		// Send the answer before writing the log line. The answer is complete,
+		// so this costs no additional system call.
 		_ = http.NewResponseController(w).Flush()
 
 		took := time.Since(start)
@@ -114,7 +114,7 @@ func answer(h handler, r *http.Request) (body []byte, lookup googlebooks.Result,
 	return body, lookup, err
 }
 
-// fixed returns a handler that always returns the same.
+// fixed returns a handler that always returns the same answer.
 func fixed(v any, err error) handler {
 	return func(*http.Request) (any, googlebooks.Result, error) { return v, googlebooks.Result{}, err }
 }

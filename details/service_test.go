@@ -140,7 +140,7 @@ func TestFailures(t *testing.T) {
 		"refused": {
 			err:    &googlebooks.Error{StatusCode: 400, Reason: "API_KEY_INVALID", Message: "API key not valid."},
 			status: 502,
-			body:   `{"error":"API key not valid. Compare GOOGLE_BOOKS_API_KEY with the key in Google's console, under Credentials."}`,
+			body:   `{"error":"API key not valid. Compare GOOGLE_BOOKS_API_KEY with the key in the Google Cloud console, under Credentials."}`,
 		},
 		"too late": {
 			err:    &googlebooks.Error{Reason: googlebooks.ReasonTimeout, Message: "late", Err: context.DeadlineExceeded},

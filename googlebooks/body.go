@@ -13,8 +13,8 @@ import (
 
 // Sizes of a response's body, in bytes. Recorded ones have up to 8 KB.
 const (
-	usualBody = 4 << 10 // io.ReadAll would allocate three times as much on the way there
-	maxBody   = 1 << 20 // as sent, and again as decoded
+	usualBody = 4 << 10 // first allocation; io.ReadAll would grow in steps and allocate three times as much
+	maxBody   = 1 << 20 // limit of the body as sent, and of the decoded body
 )
 
 // bodyError says what is wrong with a body that arrived.
@@ -40,7 +40,7 @@ func readBody(res *http.Response) ([]byte, error) {
 		}
 		plain = zipped
 	default:
-		return nil, &bodyError{fmt.Sprintf("the content coding %q, which was not asked for", coding)}
+		return nil, &bodyError{fmt.Sprintf("the content coding %q, which was not requested", coding)}
 	}
 
 	var b bytes.Buffer
@@ -67,8 +67,8 @@ func contentCoding(h http.Header) string {
 	return strings.Join(codings, ", ")
 }
 
-// unzipError returns err, as a bodyError if it says that the gzip is invalid. It
-// is also invalid if it ends early, but what was sent does not.
+// unzipError returns err, as a bodyError if the gzip data is invalid. Data that
+// ends early is invalid, too, unless the connection was cut off.
 func unzipError(err error, sent io.Reader) error {
 	_, invalid := errors.AsType[flate.CorruptInputError](err)
 	if errors.Is(err, io.ErrUnexpectedEOF) {

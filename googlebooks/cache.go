@@ -26,10 +26,10 @@ type Source interface {
 // the TTL but at most an hour, any other error for at most five seconds. A
 // volume past its TTL is stale: for a while, it is still served at once, while
 // one call refreshes it in the background. It is dropped if that call returns
-// ErrNotFound. Lookups of the same ISBN share one call. A Cache keeps every ISBN
-// that it is asked for, so these must come from a configuration, not from
-// callers. It is safe for concurrent use; the volumes that it returns are shared
-// and must not be changed.
+// ErrNotFound. Lookups of the same ISBN share one call. A Cache never drops
+// an ISBN, so ISBNs must come from a configuration, not from callers. It is
+// safe for concurrent use; the volumes that it returns are shared and must not
+// be changed.
 type Cache struct {
 	source     Source
 	ttl, stale time.Duration
@@ -60,9 +60,9 @@ func NewCache(source Source, ttl, stale time.Duration) *Cache {
 	return &Cache{source: source, ttl: ttl, stale: stale, entries: make(map[ISBN]*entry)}
 }
 
-// Lookup looks up the ISBN, in the cache first. A call to the Source is made for
-// everyone who asks for this ISBN, so it carries nothing of one caller: it has
-// neither the header nor anything of ctx, and continues if the caller leaves.
+// Lookup looks up the ISBN, in the cache first. Lookups of the same ISBN share
+// a call to the Source. So the call gets neither the header nor ctx, and
+// continues if a caller leaves.
 func (c *Cache) Lookup(ctx context.Context, isbn ISBN, _ http.Header) (Result, error) {
 	c.mu.Lock()
 	e, ok := c.entries[isbn]
@@ -77,7 +77,7 @@ func (c *Cache) Lookup(ctx context.Context, isbn ISBN, _ http.Header) (Result, e
 		if e.call == nil {
 			outcome = OutcomeMiss
 			e.call = &call{done: make(chan struct{})}
-			go c.run(isbn, e) //nolint:contextcheck // the call is everyone's
+			go c.run(isbn, e) //nolint:contextcheck // lookups share the call
 		}
 	}
 	v, err, shared := e.volume, e.err, e.call

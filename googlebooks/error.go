@@ -16,17 +16,17 @@ import (
 	"unicode"
 )
 
-// ErrNotFound is the answer for an ISBN that Google Books has no volume for. The
-// error of a lookup wraps it and names the ISBN.
+// ErrNotFound reports that Google Books has no volume with an ISBN. The error
+// of a lookup wraps it and names the ISBN.
 var ErrNotFound = errors.New("Google Books has no volume with this ISBN")
 
 // The reasons that this package sets itself. All others are the API's.
 const (
 	ReasonNoAnswer    = "noAnswer"    // no response
 	ReasonDNS         = "dns"         // the host's name does not resolve
-	ReasonProxy       = "proxy"       // the proxy cannot be reached, or refuses, or wants credentials
-	ReasonTimeout     = "timeout"     // no complete response in time, or a proxy reports a timeout
-	ReasonCanceled    = "canceled"    // the caller did not wait
+	ReasonProxy       = "proxy"       // the proxy cannot be reached, refused the host, or requires authentication
+	ReasonTimeout     = "timeout"     // no complete response in time, or a proxy reported a timeout
+	ReasonCanceled    = "canceled"    // the caller went away
 	ReasonCertificate = "certificate" // the server's certificate is not trusted
 	ReasonNotTLS      = "notTLS"      // the server does not speak TLS
 	ReasonNotHTTP     = "notHTTP"     // something answered, but not with an HTTP response that this client accepts
@@ -36,7 +36,7 @@ const (
 	ReasonTruncated   = "truncated"   // the response was cut off
 	ReasonNoItems     = "noItems"     // 200 and hits, but no volumes
 	ReasonBadAnswer   = "badAnswer"   // 200, but the body is not an answer of volumes.list
-	ReasonOther       = "other"       // a reason of the API's that this package does not know
+	ReasonOther       = "other"       // a reason of the API that this package does not know
 )
 
 // apiReasons returns the known reasons of the API, except those of keyReasons.
@@ -65,7 +65,7 @@ type Error struct {
 	PlainHTTP  bool   // it was called over plain HTTP
 	StatusCode int    // HTTP status of the response, or of the proxy's answer to CONNECT; 0: there was none
 	Reason     string // the API's reason, such as rateLimitExceeded, or a Reason constant; may be empty
-	Words      string // what the API, a proxy or whoever answered said, at most 256 bytes; may be empty
+	Words      string // what the API, a proxy or another server said, at most 256 bytes; may be empty
 	Location   string // target of a redirect: scheme, host and path; may be empty
 	FromAPI    bool   // the API's own error
 	NoKey      bool   // an error of the API, for a call without an API key
@@ -79,7 +79,8 @@ func (e *Error) Error() string { return e.Message }
 // Unwrap returns the error of the network or the decoder.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Timeout reports whether the response came too late, or a proxy says so.
+// Timeout reports whether the response came too late, or a proxy reported a
+// timeout.
 func (e *Error) Timeout() bool {
 	return e.Reason == ReasonTimeout ||
 		e.StatusCode == http.StatusRequestTimeout || e.StatusCode == http.StatusGatewayTimeout
@@ -220,8 +221,8 @@ func (c *Client) errStatus(res *http.Response, body []byte, err error) *Error {
 }
 
 // errNotAPI returns the Error of an error response without the API's JSON. It
-// takes HTML for a page of Google's front end and everything else for the words
-// of a proxy on the way.
+// treats HTML as a page of Google's front end, and any other text as the words
+// of a proxy.
 func (c *Client) errNotAPI(res *http.Response, body []byte, err error) *Error {
 	e := c.newError(res.StatusCode, ReasonNotAPI, fmt.Sprintf("%s answered %d", c.upstream, res.StatusCode))
 	switch {
@@ -284,7 +285,7 @@ func timedOut(err error) bool {
 const minSecret = 8
 
 // Redact returns text without the API key. A text that still holds a part of the
-// key, for example because somebody cut it in the middle, is withheld.
+// key, for example because it was truncated, is withheld.
 func Redact(text, apiKey string) string {
 	if len(apiKey) < minSecret {
 		return text

@@ -130,7 +130,7 @@ func TestErrorsOfOthers(t *testing.T) {
 			429,
 			http.Header{"Content-Encoding": {"br, GZIP"}},
 			"words", ReasonNotAPI,
-			` with the content coding "br, gzip", which was not asked for`,
+			` with the content coding "br, gzip", which was not requested`,
 		},
 		"invalid gzip": {503, http.Header{"Content-Encoding": {"gzip"}}, "words", ReasonNotAPI, " with a body that is not valid gzip"},
 		"redirect": {
@@ -191,8 +191,8 @@ func TestBodies(t *testing.T) {
 		"too long encoded":    {"gzip", strings.Repeat(zipped(""), maxBody/20), " with more than 1 MiB"},
 		"not gzip":            {"gzip", comedy, " with a body that is not valid gzip"},
 		"wrong checksum":      {"gzip", zipped(comedy)[:len(zipped(comedy))-8] + "checksum", " with a body that is not valid gzip"},
-		"br":                  {"br", comedy, ` with the content coding "br", which was not asked for`},
-		"gzip twice":          {"gzip, gzip", comedy, ` with the content coding "gzip, gzip", which was not asked for`},
+		"br":                  {"br", comedy, ` with the content coding "br", which was not requested`},
+		"gzip twice":          {"gzip, gzip", comedy, ` with the content coding "gzip, gzip", which was not requested`},
 		"empty in gzip":       {"gzip", "", ", but not with a valid list of volumes"},
 	} {
 		t.Run(name, func(t *testing.T) {

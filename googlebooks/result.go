@@ -12,7 +12,7 @@ type Result struct {
 	// Outcome says where a Cache got the answer; "": there is no cache.
 	Outcome Outcome
 	// StaleCause is why the last refresh of a stale volume failed; nil: it did
-	// not, or the volume is not stale.
+	// not fail, or the volume is not stale.
 	StaleCause error
 }
 

@@ -30,9 +30,9 @@ const (
 // dialShare is the part of a lookup's timeout that resolving the host's name,
 // connecting and the TLS handshake may take together. net/http does not end them
 // with the try that they belong to, so a connection that hangs would hold its
-// place among maxTLSPerHost for longer. It is less than the first try has, so
-// that the error names what did not answer: the name server or the host. Two
-// such tries leave no time for a third, whose deadline would hide that.
+// place among maxTLSPerHost for longer. It is less than the first try's share,
+// so that the error names what did not answer: the name server or the host.
+// After two such tries, no third one starts, whose deadline would hide that.
 const dialShare = 0.44
 
 // dialer opens a connection, as net.Dialer.DialContext does.
@@ -42,14 +42,14 @@ type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 // connections with dial.
 //
 // Idle connections are closed after a second: a proxy whose configuration
-// changes keeps serving its open connections, so a person who changes it would
-// have to wait for the effect. Under load, no connection is idle that long.
+// changes keeps serving its open connections, so the change would take effect
+// late. Under load, no connection is idle that long.
 //
 // MaxConnsPerHost: an HTTP/2 connection carries a hundred calls or more, but
 // until the first one is established, each call of a burst would do its own TLS
-// handshake. Plain HTTP needs a connection per call, so it has no limit. Neither
-// has a proxy: net/http waits a minute for its answer to CONNECT, and a place
-// would be taken for that long.
+// handshake. Plain HTTP needs a connection per call, so it has no limit. Calls
+// through a proxy have none either: net/http waits up to a minute for the
+// answer to CONNECT, which would occupy a place for that long.
 //
 // No compression: decompressing 3 KB costs a quarter of the service's CPU time
 // and saves no round trip.

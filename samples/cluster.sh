@@ -4,7 +4,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly kind_version=v0.33.0
-# version MODULE prints the version that the tests of the manifests use: that of the definitions they check against.
+# version MODULE prints a module's version in deploy/test/go.mod, so that the cluster runs what the manifests are tested
+# against.
 version() { sed -n "s|^\t$1 v||p" deploy/test/go.mod; }
 istio_version=$(version istio.io/api)
 gateway_api_version=$(version sigs.k8s.io/gateway-api)

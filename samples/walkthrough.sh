@@ -14,7 +14,7 @@ kubectl's current context and namespace, where Bookinfo must be installed.
              deploy/offline/X for deploy/X
   --pause    for an audience: show the text and the YAML of the page too, and
              wait for Enter before each command
-  --keep     leave everything but background programs in place at the end, also
+  --keep     leave everything but background programs in place at the end, even
              after a failure
   --help     show this text
 
@@ -85,7 +85,7 @@ use_stand_in() {
   fi
 }
 
-# plain takes comments, fences, images and the targets of links out of Markdown.
+# plain removes comments, fences, images and the targets of links from Markdown.
 plain() {
   sed -e '/^<!--/d' -e '/^[> ]*```/d' | sed -e ':all' -e '$!{' -e 'N' -e 'b all' -e '}' \
     -e 's/!\[[^]]*\]([^)]*)//g' -e 's/\[\([^]]*\)\]([^)]*)/\1/g' | sed -e '/./,$!d' | cat -s

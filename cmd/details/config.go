@@ -168,8 +168,8 @@ Environment (an empty variable counts as unset):
 		fmt.Fprintf(w, "\n        %s\n", field.Tag.Get("desc"))
 	}
 	fmt.Fprint(w, `
-Exit status: 0; 1 if it cannot serve, for example because the port is in use;
-2 if a variable or an argument is invalid.
+Exit status: 0 on success; 1 if it cannot serve, for example because the
+port is in use; 2 if a variable or an argument is invalid.
 `)
 }
 
@@ -178,7 +178,8 @@ type apiKey string
 
 // Decode implements envconfig.Decoder. It trims white space, such as the
 // newline at the end of the file that a Secret was made from. The characters are
-// those of Google's keys; none of them changes if a text quotes it.
+// those of Google's keys. Quoting changes none of them, so a quoted key can
+// still be redacted.
 func (k *apiKey) Decode(s string) error {
 	s = strings.TrimSpace(s)
 	if !regexp.MustCompile(`^[A-Za-z0-9_.-]*$`).MatchString(s) {
@@ -229,7 +230,7 @@ func (p *proxy) Decode(s string) error {
 	return nil
 }
 
-// noProxy is a list of hosts, as package httpproxy reads it.
+// noProxy is a list of hosts, in the form that package httpproxy reads.
 type noProxy string
 
 // Decode implements envconfig.Decoder. It accepts everything.

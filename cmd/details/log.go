@@ -10,12 +10,12 @@ import (
 	"example.com/bookinfo/googlebooks"
 )
 
-// logQueue is how many lines wait for a log that is slow.
+// logQueue is the maximum number of lines that wait for a slow log.
 const logQueue = 1024
 
 // logWriter writes lines to out in a goroutine of its own, each as soon as it
-// can. A log that is stuck, such as a full pipe, holds up nobody: lines that find
-// the queue full are lost.
+// can. If out blocks, as a full pipe does, callers do not wait: when the queue
+// is full, further lines are lost.
 type logWriter struct {
 	out     io.Writer
 	lines   chan []byte
@@ -68,8 +68,7 @@ func (w *logWriter) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// close returns when the lines so far are written, but after a second at the
-// latest.
+// close waits for the lines so far to be written, but for at most a second.
 func (w *logWriter) close() {
 	close(w.closing)
 	select {

@@ -39,8 +39,8 @@ func main() {
 
 // tuneGC sets what GOGC and GOMEMLIMIT leave unset. The heap is so small that Go
 // would collect it a hundred times a second under load, at a quarter of the CPU
-// time per request. The memory limit bounds what thousands of connections make
-// of the larger heap; a lower one would have Go collect all the time.
+// time per request. The memory limit bounds the larger heap when there are
+// thousands of connections. A lower limit would make Go collect all the time.
 func tuneGC() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(300)
@@ -48,8 +48,7 @@ func tuneGC() {
 	memlimit.Set(maxMemory)
 }
 
-// maxMemory is the memory limit of Go in bytes, where the container has no lower
-// one.
+// maxMemory is Go's memory limit in bytes, unless the container's is lower.
 const maxMemory = 144 << 20
 
 // run runs the program until ctx is done and returns its exit status.
@@ -134,7 +133,7 @@ func serve(ctx context.Context, cfg config, stderr io.Writer) error {
 		slog.String("cache_stale", cfg.CacheStale.String()),
 		slog.Int("book_isbns", len(cfg.ISBNs)))
 	if cfg.External && cfg.APIKey == "" && cfg.Host == googlebooks.DefaultHost {
-		logger.Warn("Google answers calls without an API key with 429: set GOOGLE_BOOKS_API_KEY")
+		logger.Warn("Google refuses calls without an API key: set GOOGLE_BOOKS_API_KEY")
 	}
 	if cfg.PlainHTTP && cfg.HTTPProxy+cfg.HTTPSProxy != "" {
 		logger.Warn("HTTP_PROXY and HTTPS_PROXY are not used: over plain HTTP, the sidecar is the proxy")

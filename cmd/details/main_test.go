@@ -71,7 +71,7 @@ func TestBothModes(t *testing.T) {
 func TestFirstLines(t *testing.T) {
 	t.Parallel()
 	const (
-		noKey     = "Google answers calls without an API key with 429: set GOOGLE_BOOKS_API_KEY"
+		noKey     = "Google refuses calls without an API key: set GOOGLE_BOOKS_API_KEY"
 		noProxies = "HTTP_PROXY and HTTPS_PROXY are not used: over plain HTTP, the sidecar is the proxy"
 	)
 	for name, tc := range map[string]struct {

@@ -253,7 +253,7 @@ func TestProxies(t *testing.T) {
 		"refuses":    {says: rawResponse("403 KEY", "KEY"), want: "the proxy did not connect to books.invalid:443: it answered 403", asked: true},
 		"wants credentials": {
 			says:  rawResponse("407 KEY", "KEY"),
-			want:  "it answered 407. The proxy wants credentials",
+			want:  "it answered 407. The proxy requires authentication",
 			asked: true,
 		},
 		"cannot reach it": {says: rawResponse("504 KEY", "KEY"), want: "it answered 504. Try again", asked: true},

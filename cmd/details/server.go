@@ -36,7 +36,7 @@ func newServer(h http.Handler, logger *slog.Logger) *server {
 	s := &server{logger: logger, moveTimeout: moveTimeout, shutdownTimeout: shutdownTimeout, maxKeptOpen: maxKeptOpen}
 	s.Server = http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
-		// For a body that never comes: after the response, net/http waits for it.
+		// After the response, net/http waits for a body that may never come.
 		ReadTimeout:  10 * time.Second,
 		WriteTimeout: 15 * time.Second,
 		// A sidecar drops an idle connection after an hour. If the server closed

@@ -30,11 +30,12 @@ const fakeKey = "a-made-up-key"
 const usage = `Usage: demo [--once] [--pause]
 
 Shows how Bookinfo's details service gets its books through a
-mesh, over HTTPS and over plain HTTP. All on this machine.
-Then it keeps running for your own curl, until Ctrl-C. With
---once it ends after the show, with status 1 if an answer was
-not as expected. With --pause it waits for Enter after each
-scene. NO_COLOR=1 turns colours off.
+mesh, over HTTPS and over plain HTTP. All of it runs on this
+machine. Then it keeps running until Ctrl-C, so that you can
+try your own curl. With --once it ends after the last scene.
+With --pause it waits for Enter after each scene. The exit
+status is 1 if an answer was not as expected. NO_COLOR=1 turns
+colours off.
 `
 
 func main() {

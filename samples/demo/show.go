@@ -111,7 +111,7 @@ func show(ctx context.Context, out screen, google googlebookstest.Config, once, 
 		return err
 	}
 	out.line("\n  %s\n", out.paint(bold, "details: two ways out of the mesh, and a mesh that blocks"))
-	out.line(`  The details service is the real one. A stand-in plays
+	out.line(`  The details service is the real one. A stand-in replaces
   Google Books, so you need no API key and no internet.`)
 	input := bufio.NewReader(stdin)
 	var took time.Duration

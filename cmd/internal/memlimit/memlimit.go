@@ -1,4 +1,4 @@
-// Package memlimit bounds the memory of the programs of this module.
+// Package memlimit limits the memory of the programs of this module.
 package memlimit
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// Set sets Go's memory limit to maximum, or to 0.9 of the container's limit if
-// that is less: the limit counts only Go's memory, and the rest needs room. The
+// Set sets Go's memory limit to maximum, or to 90% of the container's limit if
+// that is less. The rest is for memory that Go's limit does not count. The
 // variable GOMEMLIMIT overrides it.
 func Set(maximum int64) {
 	if os.Getenv("GOMEMLIMIT") == "" {
