@@ -3,9 +3,7 @@ package googlebooks
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,7 +71,7 @@ func TestErrorsOfTheAPI(t *testing.T) {
 		"older form":  {"k3y", 403, olderForm, "unknownLocation", "403 unknownLocation: m"},
 		"new reason":  {"k3y", 400, googleError("somethingNew", "m", ""), ReasonOther, "400: somethingNew: m"},
 		"status only": {"k3y", 403, `{"error":{"status":"DENIED","message":"m"}}`, ReasonOther, "403: DENIED: m"},
-		"controls":    {"k3y", 400, googleError("required", `a\nb \u001b[31m`, ""), "required", "400 required: a b  [31m"},
+		"controls":    {"k3y", 400, googleError("required", `a\nb \u001b[31m\u0096.`, ""), "required", "400 required: a b  [31m ."},
 		"no words":    {"k3y", 400, `{"error":{}}`, "", "400"},
 		"long words": {
 			key:     "k3y",
@@ -218,61 +215,42 @@ func TestBodies(t *testing.T) {
 	}
 }
 
+// TestNetworkErrors has what the stand-in cannot cause. For the rest, see
+// TestFaults, TestNoConnection and TestProxies of the program.
 func TestNetworkErrors(t *testing.T) {
 	t.Parallel()
-	const key, odd = "AIzaSyK3y", "www.googleapis.com:443 answered, but not as the Books API does: "
-	noName := &net.DNSError{Err: "no such host", Name: "www.googleapis.com", IsNotFound: true}
+	const (
+		noAnswer = "no answer from www.googleapis.com:443"
+		proxy    = "the proxy did not connect to www.googleapis.com:443"
+		odd      = "www.googleapis.com:443 answered, but not as the Books API does: "
+	)
+	op := func(op string, err error) error { return &net.OpError{Op: op, Err: err} }
+	nameServerHangs := &net.DNSError{Err: "i/o timeout", Name: "www.googleapis.com", IsTimeout: true}
 	for name, tc := range map[string]struct {
 		err     error
 		reason  string
 		message string
 	}{
-		"refused":      {syscall.ECONNREFUSED, ReasonNoAnswer, "no answer from www.googleapis.com:443"},
-		"no such name": {&net.OpError{Op: "dial", Err: noName}, ReasonDNS, "www.googleapis.com does not resolve"},
-		"no such proxy": {
-			err:     &net.OpError{Op: "proxyconnect", Err: noName},
-			reason:  ReasonProxy,
-			message: "the proxy did not connect to www.googleapis.com:443",
+		"name server hangs": {op("dial", nameServerHangs), ReasonDNS, "www.googleapis.com does not resolve"},
+		"no such proxy":     {op("proxyconnect", &net.DNSError{IsNotFound: true}), ReasonProxy, proxy},
+		"proxy hangs":       {op("proxyconnect", os.ErrDeadlineExceeded), ReasonProxy, proxy},
+		"SOCKS proxy":       {op("socks connect", errors.New("refused")), ReasonProxy, proxy},
+		"dial hangs": {
+			err:     op("dial", os.ErrDeadlineExceeded),
+			reason:  ReasonTimeout,
+			message: "no complete answer from www.googleapis.com:443 within 2.5s",
 		},
-		"name server hangs": {
-			err:     &net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", Name: "www.googleapis.com", IsTimeout: true}},
-			reason:  ReasonDNS,
-			message: "www.googleapis.com does not resolve",
-		},
-		"proxy hangs": {
-			err:     &net.OpError{Op: "proxyconnect", Err: os.ErrDeadlineExceeded},
-			reason:  ReasonProxy,
-			message: "the proxy did not connect to www.googleapis.com:443",
-		},
-		"deadline": {context.DeadlineExceeded, ReasonTimeout, "no complete answer from www.googleapis.com:443 within 2.5s"},
-		"not TLS":  {tls.RecordHeaderError{Msg: "no TLS"}, ReasonNotTLS, "www.googleapis.com:443 does not speak TLS"},
-		"refused by the proxy": {
-			err:     refusedByProxy(t.Context(), nil, nil, &http.Response{StatusCode: http.StatusProxyAuthRequired}),
-			reason:  ReasonProxy,
-			message: "the proxy did not connect to www.googleapis.com:443: it answered 407",
-		},
-		"SOCKS proxy": {
-			err:     &net.OpError{Op: "socks connect", Err: errors.New("refused")},
-			reason:  ReasonProxy,
-			message: "the proxy did not connect to www.googleapis.com:443",
-		},
-		"closed":           {io.EOF, ReasonNoAnswer, "no answer from www.googleapis.com:443"},
-		"header cut off":   {io.ErrUnexpectedEOF, ReasonTruncated, "the answer of www.googleapis.com:443 was cut off"},
-		"stream refused":   {errors.New("stream error: stream ID 1; REFUSED_STREAM; received from peer"), ReasonNoAnswer, "no answer from www.googleapis.com:443"},
-		"malformed stream": {errors.New("stream error: stream ID 1; PROTOCOL_ERROR; header list too large"), ReasonNotHTTP, odd + "stream error: stream ID 1; PROTOCOL_ERROR; header list too large"},
-		"banner":           {errors.New(`malformed HTTP response "SSH\x00 AIzaSyK3y"`), ReasonNotHTTP, odd + `malformed HTTP response "SSH\x00 [API key]"`},
-		"TLS alert":        {&net.OpError{Op: "remote error", Err: tls.AlertError(70)}, ReasonNotHTTP, odd + "remote error: tls: protocol version not supported"},
-		"certificate": {
-			err:    &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}},
-			reason: ReasonCertificate,
-			message: "the certificate of www.googleapis.com:443 is not trusted: " +
-				"tls: failed to verify certificate: x509: certificate signed by unknown authority",
-		},
+		"header cut off":  {io.ErrUnexpectedEOF, ReasonTruncated, "the answer of www.googleapis.com:443 was cut off"},
+		"closed, idle":    {errors.New("http: server closed idle connection"), ReasonNoAnswer, noAnswer},
+		"closed, pooled":  {fmt.Errorf("write: %w", net.ErrClosed), ReasonNoAnswer, noAnswer},
+		"HTTP/2, no ping": {errors.New("http2: client connection lost"), ReasonNoAnswer, noAnswer},
+		"HTTP/2, refused": {errors.New("stream error: REFUSED_STREAM; received from peer"), ReasonNoAnswer, noAnswer},
+		"HTTP/2, GOAWAY":  {errors.New("http2: server sent GOAWAY"), ReasonNoAnswer, noAnswer},
+		"own TLS alert":   {op("local error", tls.AlertError(42)), ReasonNotHTTP, odd + "local error: tls: bad certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e := errorOf(t, key, httpmock.NewErrorResponder(tc.err))
-			assert.Equal(t, name == "refused by the proxy", e.StatusCode == http.StatusProxyAuthRequired)
+			e := errorOf(t, "", httpmock.NewErrorResponder(tc.err))
 			assert.Equal(t, tc.reason, e.Reason)
 			assert.Equal(t, tc.message, e.Message)
 			assert.ErrorIs(t, e, tc.err)
