@@ -54,12 +54,11 @@ type books struct {
 	volume *googlebooks.Volume
 	err    error
 	isbn   googlebooks.ISBN // of the last lookup
-	header http.Header      // of the last lookup
 	calls  int
 }
 
-func (b *books) Lookup(_ context.Context, isbn googlebooks.ISBN, header http.Header) (googlebooks.Result, error) {
-	b.isbn, b.header = isbn, header
+func (b *books) Lookup(_ context.Context, isbn googlebooks.ISBN, _ http.Header) (googlebooks.Result, error) {
+	b.isbn = isbn
 	b.calls++
 	return googlebooks.Result{Volume: b.volume}, b.err
 }

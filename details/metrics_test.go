@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,19 +105,4 @@ func checkDocumented(t *testing.T, metrics *Metrics) {
 		}
 	}
 	assert.Equal(t, registered, documented)
-}
-
-// TestConcurrentScrapes: none is refused with 503.
-func TestConcurrentScrapes(t *testing.T) {
-	t.Parallel()
-	h, _ := newService(Config{})
-	var all sync.WaitGroup
-	for range 64 {
-		all.Go(func() {
-			for range 4 {
-				assert.Equal(t, http.StatusOK, ask(t, h, http.MethodGet, "/metrics", nil).Code)
-			}
-		})
-	}
-	all.Wait()
 }
