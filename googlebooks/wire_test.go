@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"maps"
@@ -281,17 +280,6 @@ func TestDialIsBounded(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestOldTLSIsRefused has an upstream without HTTP/2, which would refuse it, too.
-func TestOldTLSIsRefused(t *testing.T) {
-	t.Parallel()
-	google := googlebookstest.NewServer(googlebookstest.Config{MaxTLSVersion: tls.VersionTLS11})
-	defer google.Close()
-	got, err := connect(t, Config{}, google, nil).Lookup(t.Context(), "0486424618", nil)
-	require.ErrorContains(t, err, "protocol version")
-	assert.Equal(t, 1, got.Last.Number, "no second try")
-	assert.Equal(t, ReasonNotHTTP, got.Last.Reason)
 }
 
 // silencer is a connection that can fall silent: no call fails, but no byte is

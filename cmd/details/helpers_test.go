@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"slices"
@@ -22,7 +21,6 @@ import (
 	"go.uber.org/goleak"
 
 	"example.com/bookinfo/details"
-	"example.com/bookinfo/googlebooks"
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
@@ -109,9 +107,9 @@ func start(tb testing.TB, cfg config) *program {
 	return p
 }
 
-// requestLines returns the log lines of requests; call it after stop.
-func (p *program) requestLines() []map[string]any {
-	return slices.DeleteFunc(slices.Clone(p.logs), func(line map[string]any) bool { return line["msg"] != "request" })
+// lines returns the log lines with this message; call it after the end.
+func (o *output) lines(msg string) []map[string]any {
+	return slices.DeleteFunc(slices.Clone(o.logs), func(line map[string]any) bool { return line["msg"] != msg })
 }
 
 // process is the program in a process of its own.
@@ -182,7 +180,9 @@ func standIn(tb testing.TB, cfg googlebookstest.Config) (_ *googlebookstest.Serv
 	tb.Cleanup(google.Close)
 	https = settings(google.HTTPSAddr)
 	https.CAFile = caFile{google.CertPool()}
-	return google, https, plainHTTP(google.HTTPAddr)
+	plain = settings(google.HTTPAddr)
+	plain.PlainHTTP = true
+	return google, https, plain
 }
 
 // settings returns the settings of a program that calls this address. With their
@@ -191,49 +191,15 @@ func settings(addr string) config {
 	return config{External: true, Host: host(addr), Timeout: 9 * time.Second}
 }
 
-// plainHTTP returns settings for plain HTTP.
-func plainHTTP(addr string) config {
-	cfg := settings(addr)
-	cfg.PlainHTTP = true
-	return cfg
-}
-
-// plainEnv returns the environment of such a program.
+// plainEnv returns the environment of a program that calls this address over plain HTTP.
 func plainEnv(addr string) map[string]string {
 	return map[string]string{"GOOGLE_BOOKS_HOST": addr, "DO_NOT_ENCRYPT": "true", "GOOGLE_BOOKS_TIMEOUT": "9s"}
 }
 
-// hangingUpstream is an upstream that never answers.
-type hangingUpstream struct {
-	addr             string
-	called, canceled chan struct{}
-}
-
-func newHangingUpstream(t *testing.T) *hangingUpstream {
+// awaitCall returns when the stand-in has been called.
+func awaitCall(t *testing.T, google *googlebookstest.Server) {
 	t.Helper()
-	h := &hangingUpstream{called: make(chan struct{}, 1), canceled: make(chan struct{}, 1)}
-	signal := func(c chan struct{}) {
-		select {
-		case c <- struct{}{}:
-		default: // a later try
-		}
-	}
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		signal(h.called)
-		<-r.Context().Done()
-		signal(h.canceled)
-	}))
-	t.Cleanup(server.Close)
-	h.addr = server.Listener.Addr().String()
-	return h
-}
-
-// client returns a client that calls it.
-func (h *hangingUpstream) client(t *testing.T) *googlebooks.Client {
-	t.Helper()
-	client, err := googlebooks.New(googlebooks.Config{Host: h.addr, PlainHTTP: true, Timeout: time.Minute})
-	require.NoError(t, err)
-	return client
+	require.Eventually(t, func() bool { return len(google.Requests()) > 0 }, clientTimeout, time.Millisecond)
 }
 
 func get(t *testing.T, url string) (status int, body string) {

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"example.com/bookinfo/details"
+	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
 // TestLimitsFitTogether: a zero would be no limit, and a lookup must end before
@@ -132,20 +133,19 @@ func TestCallerGone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			google := newHangingUpstream(t)
-			p := start(t, plainHTTP(google.addr))
+			google, _, cfg := standIn(t, googlebookstest.Config{Delay: time.Hour})
+			p := start(t, cfg)
 			c := dial(t, p.url)
 			write(t, c, bookRequest)
-			<-google.called
+			awaitCall(t, google)
 			leave(t, c)
-			<-google.canceled
 			require.Eventually(t, func() bool {
 				_, metrics := get(t, p.url+"/metrics")
 				return strings.Contains(metrics, `details_requests_total{code="499",method="GET",route="details"} 1`) &&
 					strings.Contains(metrics, `details_upstream_requests_total{code="0",reason="canceled",try="1"} 1`)
 			}, clientTimeout, 10*time.Millisecond)
 			assert.NoError(t, p.stop())
-			lines := p.requestLines()
+			lines := p.lines("request")
 			require.Len(t, lines, 1)
 			assert.InDelta(t, 499, lines[0]["status"], 0)
 			assert.Equal(t, "INFO", lines[0]["level"], "not a failure of the service")
