@@ -81,6 +81,7 @@ func TestAdvice(t *testing.T) {
 		"proxy":                 {other(0, googlebooks.ReasonProxy, ""), "the proxy that HTTPS_PROXY names"},
 		"to https":              {redirect("https://www.googleapis.com/books", true), "Clear text"},
 		"to https, from https":  {redirect("https://elsewhere.example/", false), ""},
+		"Google, not sorry":     {redirect("https://www.google.com/", false), ""},
 		"sorry":                 {redirect("https://www.google.com/sorry/index", false), "throttles"},
 		"sorry, another domain": {redirect("http://ipv4.google.de/sorry/index", true), "throttles"},
 

@@ -63,27 +63,9 @@ func (b *books) Lookup(_ context.Context, isbn googlebooks.ISBN, _ http.Header) 
 	return googlebooks.Result{Volume: b.volume}, b.err
 }
 
-// lockedBuffer is a buffer that is safe for concurrent use.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // newService returns the service and its log, which has every level.
-func newService(cfg Config) (http.Handler, *lockedBuffer) {
-	var log lockedBuffer
+func newService(cfg Config) (http.Handler, *bytes.Buffer) {
+	var log bytes.Buffer
 	cfg.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	return New(cfg), &log
 }
@@ -126,7 +108,7 @@ func (b inMemory) RoundTrip(*http.Request) (*http.Response, error) {
 }
 
 // lastLine returns the last request line of a log.
-func lastLine(t *testing.T, log *lockedBuffer) map[string]any {
+func lastLine(t *testing.T, log *bytes.Buffer) map[string]any {
 	t.Helper()
 	var last map[string]any
 	for text := range strings.Lines(log.String()) {

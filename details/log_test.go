@@ -3,6 +3,7 @@ package details
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -140,6 +141,11 @@ func TestLogOfLookups(t *testing.T) {
 			want: map[string]any{
 				"level": "ERROR", "status": 502.0, "upstream_status": 0.0, "tries": 3.0, "cause": "unexpected EOF",
 			},
+		},
+		"a long cause": {
+			google:   []httpmock.Responder{httpmock.NewErrorResponder(errors.New(strings.Repeat("a", 300)))},
+			requests: 1,
+			want:     map[string]any{"upstream_status": 0.0, "cause": strings.Repeat("a", 256) + "…"},
 		},
 		"a remembered failure": {
 			google:   []httpmock.Responder{limited},

@@ -239,4 +239,5 @@ func TestPingsScale(t *testing.T) {
 		found := transport.HTTP2.SendPingTimeout + transport.HTTP2.PingTimeout
 		assert.Less(t, found, share(firstTryShare, timeout), timeout)
 	}
+	assert.Equal(t, minPing, newTransport(Config{}, 10*time.Millisecond, nil).HTTP2.SendPingTimeout)
 }

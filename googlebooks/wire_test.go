@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -90,27 +89,41 @@ func TestOnTheWire(t *testing.T) {
 	}
 }
 
-// TestIdleConnectionsAreClosed has a server at the end of a pipe: with sockets,
-// the clock would not be a fake.
-func TestIdleConnectionsAreClosed(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		dials := 0
-		cfg := Config{PlainHTTP: true}
-		transport := newTransport(cfg, DefaultTimeout, func(context.Context, string, string) (net.Conn, error) {
-			dials++
-			client, server := net.Pipe()
-			go func() {
-				r := bufio.NewReader(server)
-				for {
-					if _, err := http.ReadRequest(r); err != nil {
-						return
-					}
-					fmt.Fprintf(server, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(comedy), comedy)
+// pipeTo returns a dialer of connections to a server that answers each request
+// with one of these responses, the last one from then on, and hangs after "".
+// Without sockets, a test can have a fake clock.
+func pipeTo(dials *atomic.Int64, responses ...string) dialer {
+	return func(context.Context, string, string) (net.Conn, error) {
+		dials.Add(1)
+		client, server := net.Pipe()
+		go func() {
+			r := bufio.NewReader(server)
+			for i := 0; ; i = min(i+1, len(responses)-1) {
+				if responses[i] == "" {
+					_, _ = io.Copy(io.Discard, r)
+					return
 				}
-			}()
-			return client, nil
-		})
+				if _, err := http.ReadRequest(r); err != nil {
+					return
+				}
+				time.Sleep(time.Millisecond)
+				_, _ = io.WriteString(server, responses[i])
+			}
+		}()
+		return client, nil
+	}
+}
+
+// TestPlainHTTPConnections makes more concurrent calls than HTTPS has
+// connections. They are used again, but idle ones are closed after a second.
+func TestPlainHTTPConnections(t *testing.T) {
+	t.Parallel()
+	const callers = maxTLSPerHost + 16
+	synctest.Test(t, func(t *testing.T) {
+		var dials atomic.Int64
+		cfg := Config{PlainHTTP: true}
+		transport := newTransport(cfg, DefaultTimeout, pipeTo(&dials,
+			fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(comedy), comedy)))
 		defer transport.CloseIdleConnections()
 		cfg.Transport = transport
 		c, err := New(cfg)
@@ -118,10 +131,9 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 		for i, idle := range []time.Duration{0, time.Second - 1, time.Second} {
 			time.Sleep(idle)
 			synctest.Wait()
-			_, err := c.Lookup(t.Context(), "0486424618", nil)
-			require.NoError(t, err)
-			assert.Equal(t, 1+i/2, dials)
-			synctest.Wait() // the connection is idle again
+			callAtOnce(t, c, callers)
+			assert.EqualValues(t, callers*(1+i/2), dials.Load())
+			synctest.Wait() // the connections are idle again
 		}
 	})
 }
@@ -139,86 +151,6 @@ func callAtOnce(t *testing.T, c *Client, callers int) {
 	all.Wait()
 }
 
-// TestPlainHTTPKeepsItsConnections makes more concurrent calls than HTTPS has
-// connections, and then the same number again.
-func TestPlainHTTPKeepsItsConnections(t *testing.T) {
-	t.Parallel()
-	const callers = maxTLSPerHost + 32
-	google := googlebookstest.NewServer(googlebookstest.Config{})
-	defer google.Close()
-	all := make(chan struct{}) // closed when each caller has a connection
-	var dials atomic.Int64
-	c := connect(t, Config{PlainHTTP: true}, google, func(dial dialer) dialer {
-		return func(ctx context.Context, network, address string) (net.Conn, error) {
-			if dials.Add(1) == callers {
-				close(all)
-			}
-			select {
-			case <-all:
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-			return dial(ctx, network, address)
-		}
-	})
-	c.transport.(*http.Transport).IdleConnTimeout = time.Minute
-	callAtOnce(t, c, callers)
-	require.EqualValues(t, callers, dials.Load())
-	callAtOnce(t, c, callers)
-	assert.Less(t, dials.Load(), int64(callers+16), "the second round reuses connections")
-}
-
-// hangFirst is a dialer whose first connections, up to a number, go to a server
-// that never says a word. It counts open connections.
-type hangFirst struct {
-	silent net.Listener
-
-	mu               sync.Mutex
-	left, open, peak int
-}
-
-type countedConn struct {
-	net.Conn
-
-	closed func()
-}
-
-func (c *countedConn) Close() error {
-	c.closed()
-	return c.Conn.Close()
-}
-
-// next reports whether the next connection is to hang.
-func (h *hangFirst) next() bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.left--
-	return h.left >= 0
-}
-
-// count adds to the number of open connections and returns the highest so far.
-func (h *hangFirst) count(change int) (peak int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.open += change
-	h.peak = max(h.peak, h.open)
-	return h.peak
-}
-
-func (h *hangFirst) wrap(dial dialer) dialer {
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if h.next() {
-			address = h.silent.Addr().String()
-		}
-		conn, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		h.count(1)
-		return &countedConn{conn, sync.OnceFunc(func() { h.count(-1) })}, nil
-	}
-}
-
 // TestHungConnections: connections that are accepted and then hang take nothing
 // from later tries and later callers. net/http does not end them with the call.
 func TestHungConnections(t *testing.T) {
@@ -230,26 +162,23 @@ func TestHungConnections(t *testing.T) {
 	t.Cleanup(proxy.Close)
 	proxyURL, err := url.Parse(proxy.URL)
 	require.NoError(t, err)
-	for name, tc := range map[string]struct {
-		cfg         Config
-		least, most int // connections that are open at once
-	}{
-		"TLS handshake": {Config{}, maxTLSPerHost, maxTLSPerHost},
-		"CONNECT":       {Config{Proxy: proxyURL}, callers, 3 * callers},
-		"plain HTTP":    {Config{PlainHTTP: true}, callers, 3 * callers},
-	} {
+	for name, cfg := range map[string]Config{"TLS handshake": {}, "CONNECT": {Proxy: proxyURL}, "plain HTTP": {PlainHTTP: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 			require.NoError(t, err)
 			defer func() { require.NoError(t, silent.Close()) }()
-			hang := &hangFirst{silent: silent, left: callers}
-			tc.cfg.Timeout = 9 * time.Second
-			c := connect(t, tc.cfg, google, hang.wrap)
+			var dials atomic.Int64
+			cfg.Timeout = 9 * time.Second
+			c := connect(t, cfg, google, func(dial dialer) dialer {
+				return func(ctx context.Context, network, address string) (net.Conn, error) {
+					if dials.Add(1) <= callers {
+						address = silent.Addr().String()
+					}
+					return dial(ctx, network, address)
+				}
+			})
 			callAtOnce(t, c, callers)
-			peak := hang.count(0)
-			assert.GreaterOrEqual(t, peak, tc.least)
-			assert.LessOrEqual(t, peak, tc.most)
 			got, err := c.Lookup(t.Context(), "0486424618", nil)
 			require.NoError(t, err)
 			assert.Equal(t, 1, got.Last.Number, "a later caller does not notice")
@@ -257,26 +186,57 @@ func TestHungConnections(t *testing.T) {
 	}
 }
 
-// TestDialIsBounded: resolving and connecting end before the try does, so that
-// the error says what hung. The clock is fake: there is no socket.
+// TestDialIsBounded: resolving, connecting and the TLS handshake end before the
+// try does, so that the error says what hung. HTTPS without a proxy limits how
+// many there are at once.
 func TestDialIsBounded(t *testing.T) {
 	t.Parallel()
-	for name, cfg := range map[string]Config{"HTTPS": {}, "plain HTTP": {PlainHTTP: true}, "proxy": {Proxy: new(url.URL)}} {
+	const callers = maxTLSPerHost + 16
+	https, plain, proxy := Config{}, Config{PlainHTTP: true}, Config{Proxy: &url.URL{Host: "proxy:80"}}
+	var dials atomic.Int64 // of the dialers below, which no test counts
+	silent, connected := pipeTo(&dials, ""), pipeTo(&dials, "HTTP/1.1 200 OK\r\n\r\n", "")
+	for name, tc := range map[string]struct {
+		cfg    Config
+		dial   dialer // nil: the name server hangs
+		reason string
+		most   int
+	}{
+		"HTTPS, name":      {https, nil, ReasonDNS, maxTLSPerHost},
+		"plain HTTP, name": {plain, nil, ReasonDNS, callers},
+		"proxy, name":      {proxy, nil, ReasonProxy, callers},
+		"HTTPS, TLS":       {https, silent, ReasonTimeout, maxTLSPerHost},
+		"proxy, TLS":       {proxy, connected, ReasonTimeout, callers},
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				hung := &net.DNSError{Err: "i/o timeout", IsTimeout: true}
-				cfg.Transport = newTransport(cfg, DefaultTimeout, func(ctx context.Context, _, _ string) (net.Conn, error) {
+				var open atomic.Int64
+				tries := make(chan Try, 3*callers)
+				tc.cfg.Observe = func(x Try) { tries <- x }
+				tc.cfg.Transport = newTransport(tc.cfg, DefaultTimeout, func(ctx context.Context, network, address string) (net.Conn, error) {
+					open.Add(1)
+					if tc.dial != nil {
+						return tc.dial(ctx, network, address)
+					}
 					<-ctx.Done()
-					return nil, hung
+					return nil, &net.DNSError{Err: "i/o timeout", IsTimeout: true}
 				})
-				var took []time.Duration
-				cfg.Observe = func(x Try) { took = append(took, x.Duration) }
-				c, err := New(cfg)
+				c, err := New(tc.cfg)
 				require.NoError(t, err)
-				_, err = c.Lookup(t.Context(), "0486424618", nil)
-				require.ErrorIs(t, err, hung)
-				assert.Equal(t, slices.Repeat([]time.Duration{1100 * time.Millisecond}, 2), took)
+				var all sync.WaitGroup
+				for range callers {
+					all.Go(func() {
+						_, err := c.Lookup(t.Context(), "0486424618", nil)
+						assert.Error(t, err)
+					})
+				}
+				synctest.Wait()
+				assert.EqualValues(t, tc.most, open.Load())
+				first := <-tries
+				assert.Equal(t, 1100*time.Millisecond, first.Duration.Round(10*time.Millisecond))
+				assert.Equal(t, tc.reason, first.Reason)
+				all.Wait()
+				time.Sleep(DefaultTimeout) // for dials that no call waits for
 			})
 		})
 	}

@@ -45,15 +45,6 @@ func TestSlowRequest(t *testing.T) {
 	assert.Empty(t, readToEnd(t, c))
 }
 
-// TestOptionsAsterisk: net/http would answer this request itself, without a log
-// line.
-func TestOptionsAsterisk(t *testing.T) {
-	t.Parallel()
-	c := dial(t, serveWith(t, details.Config{}).url)
-	write(t, c, "OPTIONS * HTTP/1.1\r\nHost: details\r\n\r\n")
-	assert.Equal(t, http.StatusNotFound, readResponse(t, bufio.NewReader(c)).StatusCode)
-}
-
 // TestKeptConnectionsAreBounded: above the limit, a response closes its
 // connection.
 func TestKeptConnectionsAreBounded(t *testing.T) {

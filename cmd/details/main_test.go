@@ -182,8 +182,8 @@ func TestListen(t *testing.T) {
 	assert.NoError(t, p.stop())
 }
 
-// TestCache: CACHE_TTL and CACHE_STALE reach the cache. In each row, Google fails
-// after the first request.
+// TestCache: CACHE_TTL and CACHE_STALE reach the cache, and BOOK_ISBNS the
+// service. In each row, Google fails after the first request.
 func TestCache(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -198,13 +198,13 @@ func TestCache(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			google, cfg, _ := standIn(t, googlebookstest.Config{})
-			cfg.CacheTTL, cfg.CacheStale = tc.ttl, tc.stale
+			cfg.CacheTTL, cfg.CacheStale, cfg.ISBNs = tc.ttl, tc.stale, bookISBNs{7: "9780141439518"}
 			p := start(t, cfg)
-			status, _ := get(t, p.url+"/details/0")
-			assert.Equal(t, http.StatusOK, status)
+			_, body := get(t, p.url+"/details/7")
+			assert.Contains(t, body, `"ISBN-13":"9780141439518"`)
 			google.Script("400-required")
 			time.Sleep(10 * time.Millisecond) // more than the short TTL
-			status, _ = get(t, p.url+"/details/0")
+			status, _ := get(t, p.url+"/details/7")
 			assert.Equal(t, tc.status, status)
 			assert.NoError(t, p.stop())
 			lines := p.lines("request")
@@ -355,17 +355,4 @@ func gauge(t *testing.T, metrics, name string) float64 {
 	value, err := strconv.ParseFloat(match[1], 64)
 	require.NoError(t, err)
 	return value
-}
-
-func TestBookISBNs(t *testing.T) {
-	t.Parallel()
-	_, cfg, _ := standIn(t, googlebookstest.Config{})
-	cfg.ISBNs = bookISBNs{7: "9780141439518"}
-	p := start(t, cfg)
-	status, body := get(t, p.url+"/details/7")
-	assert.Equal(t, http.StatusOK, status)
-	assert.Contains(t, body, `"ISBN-13":"9780141439518"`)
-	status, _ = get(t, p.url+"/details/0")
-	assert.Equal(t, http.StatusNotFound, status)
-	assert.NoError(t, p.stop())
 }
