@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,17 +26,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // comedy returns the volume of DefaultISBN.
 func comedy() *googlebooks.Volume {
-	return &googlebooks.Volume{
-		Authors:       []*string{new("William Shakespeare")},
-		Publisher:     new("Courier Corporation"),
-		PublishedDate: new("2002-09-19"),
-		IndustryIdentifiers: []googlebooks.Identifier{
-			{Type: "ISBN_13", Identifier: new("9780486424613")}, {Type: "ISBN_10", Identifier: new("0486424618")},
-		},
-		PageCount: new(int64(53)),
-		PrintType: new("BOOK"),
-		Language:  new("en"),
-	}
+	client, _ := googlebooks.New(googlebooks.Config{Transport: inMemory(comedyAnswer)})
+	result, _ := client.Lookup(context.Background(), DefaultISBN, nil)
+	return result.Volume
 }
 
 const comedyBook = `{"id":0,"author":"William Shakespeare","year":"2002-09-19","type":"paperback","pages":53,` +
@@ -83,17 +75,12 @@ func ask(tb testing.TB, h http.Handler, method, target string, header http.Heade
 // tenth of a second each; all further calls get the last one.
 func responses(t *testing.T, metrics *Metrics, answers ...httpmock.Responder) *googlebooks.Client {
 	t.Helper()
-	var mu sync.Mutex
+	var calls atomic.Int64
 	transport := httpmock.NewMockTransport()
 	transport.RegisterNoResponder(func(r *http.Request) (*http.Response, error) {
-		mu.Lock()
-		next := answers[0]
-		if len(answers) > 1 {
-			answers = answers[1:]
-		}
-		mu.Unlock()
+		call := int(calls.Add(1))
 		time.Sleep(100 * time.Millisecond)
-		return next(r)
+		return answers[min(call, len(answers))-1](r)
 	})
 	client, err := googlebooks.New(googlebooks.Config{Transport: transport, Timeout: 9 * time.Second, Observe: metrics.ObserveTry})
 	require.NoError(t, err)

@@ -125,10 +125,19 @@ func TestWhichISBN(t *testing.T) {
 	}
 }
 
+// panicking is a Source with a defect.
+type panicking struct{}
+
+func (panicking) Lookup(context.Context, googlebooks.ISBN, http.Header) (googlebooks.Result, error) {
+	panic("a defect")
+}
+
 func TestFailures(t *testing.T) {
 	t.Parallel()
+	const internal = `{"error":"internal error; see the log of details"}`
 	for name, tc := range map[string]struct {
-		err    error
+		err    error // nil: it panics
+		cache  bool
 		status int
 		body   string
 	}{
@@ -147,51 +156,39 @@ func TestFailures(t *testing.T) {
 			status: 504,
 			body:   `{"error":"late. Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait."}`,
 		},
-		"a proxy's 504":  {&googlebooks.Error{StatusCode: 504, FromAPI: true, Message: "m"}, 504, `{"error":"m. Try again;`},
-		"a proxy's 408":  {&googlebooks.Error{StatusCode: 408, FromAPI: true, Message: "m"}, 504, `{"error":"m. Try again;`},
-		"no advice":      {&googlebooks.Error{StatusCode: 400, FromAPI: true, Message: `a "b" <c>`}, 502, `{"error":"a \"b\" <c>"}`},
-		"internal error": {errors.New("inner secret"), 500, `{"error":"internal error; see the log of details"}`},
+		"a proxy's 504": {
+			err:    &googlebooks.Error{StatusCode: 504, FromAPI: true, Message: "m"},
+			status: 504,
+			body:   `{"error":"m. Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait."}`,
+		},
+		"no advice": {
+			err:    &googlebooks.Error{StatusCode: 400, FromAPI: true, Message: `a "b" <c>`},
+			status: 502,
+			body:   `{"error":"a \"b\" <c>"}`,
+		},
+		"internal error":     {err: errors.New("a defect"), status: 500, body: internal},
+		"panic":              {status: 500, body: internal},
+		"panic behind cache": {cache: true, status: 500, body: internal},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h, log := newService(Config{Books: &books{err: tc.err}})
-			w := ask(t, h, http.MethodGet, "/details/0", nil)
-			assert.Equal(t, tc.status, w.Code)
-			assert.Contains(t, w.Body.String(), tc.body)
-			if tc.status == http.StatusInternalServerError {
-				assert.Contains(t, log.String(), `"error":"inner secret"`)
-			} else {
-				assert.Contains(t, log.String(), strings.Trim(tc.body, "{}"), "the log has the error of the answer")
+			var source googlebooks.Source = &books{err: tc.err}
+			if tc.err == nil {
+				source = panicking{}
 			}
-		})
-	}
-}
-
-// panicking is a Source with a defect.
-type panicking struct{}
-
-func (panicking) Lookup(context.Context, googlebooks.ISBN, http.Header) (googlebooks.Result, error) {
-	panic("a defect")
-}
-
-func TestPanic(t *testing.T) {
-	t.Parallel()
-	for name, source := range map[string]googlebooks.Source{
-		"without a cache": panicking{},
-		"with a cache":    googlebooks.NewCache(panicking{}, time.Minute, time.Minute),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			if tc.cache {
+				source = googlebooks.NewCache(source, time.Minute, time.Minute)
+			}
 			h, log := newService(Config{Books: source})
 			w := ask(t, h, http.MethodGet, "/details/0", nil)
-			assert.Equal(t, http.StatusInternalServerError, w.Code)
-			assert.Equal(t, `{"error":"internal error; see the log of details"}`, w.Body.String())
-			line := lastLine(t, log)
-			assert.Equal(t, "ERROR", line["level"])
-			assert.Contains(t, line["error"], "panic: a defect")
-			assert.Contains(t, line["error"], "panicking.Lookup", "the stack")
-			assert.Contains(t, ask(t, h, http.MethodGet, "/metrics", nil).Body.String(),
-				`details_requests_total{code="500",method="GET",route="details"} 1`)
+			assert.Equal(t, tc.status, w.Code)
+			assert.Equal(t, tc.body, w.Body.String())
+			if tc.body != internal {
+				assert.Contains(t, log.String(), strings.Trim(tc.body, "{}"), "the log has the error of the answer")
+				return
+			}
+			assert.Contains(t, log.String(), "a defect")
+			assert.Equal(t, tc.err == nil, strings.Contains(log.String(), "panicking.Lookup"), "the stack")
 		})
 	}
 }

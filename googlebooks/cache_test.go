@@ -2,7 +2,6 @@ package googlebooks
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"sync"
 	"testing"
@@ -38,19 +37,6 @@ func (s *fakeSource) Lookup(ctx context.Context, _ ISBN, header http.Header) (Re
 	return result, err
 }
 
-// outcomeOf names the outcome of a lookup.
-func outcomeOf(r Result, err error) string {
-	switch {
-	case err == nil && r.Volume != nil:
-		return "volume"
-	case errors.Is(err, ErrNotFound):
-		return "not found"
-	case err != nil:
-		return "failure"
-	}
-	return "nothing"
-}
-
 // TestCache makes several lookups of one ISBN: each step waits, changes what the
 // source answers, looks it up and lets a refresh in the background end. Only a
 // miss waits for a call.
@@ -60,7 +46,7 @@ func TestCache(t *testing.T) {
 		wait    time.Duration
 		volume  *Volume // of the source
 		err     error
-		want    string
+		want    error // nil: the volume
 		outcome Outcome
 		cause   error // why it is stale
 		calls   int   // so far
@@ -68,31 +54,31 @@ func TestCache(t *testing.T) {
 	found := comedyVolume()
 	for name, steps := range map[string][]step{
 		"a volume is kept for the TTL": {
-			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
-			{wait: testTTL - 1, volume: found, want: "volume", outcome: OutcomeHit, calls: 1},
+			{volume: found, outcome: OutcomeMiss, calls: 1},
+			{wait: testTTL - 1, volume: found, outcome: OutcomeHit, calls: 1},
 		},
 		"after the TTL, it is served while it is refreshed": {
-			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
-			{wait: testTTL, volume: found, want: "volume", outcome: OutcomeStale, calls: 2},
-			{wait: testTTL - 1, volume: found, want: "volume", outcome: OutcomeHit, calls: 2},
+			{volume: found, outcome: OutcomeMiss, calls: 1},
+			{wait: testTTL, volume: found, outcome: OutcomeStale, calls: 2},
+			{wait: testTTL - 1, volume: found, outcome: OutcomeHit, calls: 2},
 		},
 		"it is served while calls fail, one every five seconds": {
-			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
-			{wait: testTTL, err: errGoogle, want: "volume", outcome: OutcomeStale, calls: 2},
-			{wait: failureTTL - 1, err: errGoogle, want: "volume", outcome: OutcomeStale, cause: errGoogle, calls: 2},
-			{wait: 1, err: errGoogle, want: "volume", outcome: OutcomeStale, cause: errGoogle, calls: 3},
-			{wait: failureTTL, volume: found, want: "volume", outcome: OutcomeStale, cause: errGoogle, calls: 4},
-			{volume: found, want: "volume", outcome: OutcomeHit, calls: 4},
+			{volume: found, outcome: OutcomeMiss, calls: 1},
+			{wait: testTTL, err: errGoogle, outcome: OutcomeStale, calls: 2},
+			{wait: failureTTL - 1, err: errGoogle, outcome: OutcomeStale, cause: errGoogle, calls: 2},
+			{wait: 1, err: errGoogle, outcome: OutcomeStale, cause: errGoogle, calls: 3},
+			{wait: failureTTL, volume: found, outcome: OutcomeStale, cause: errGoogle, calls: 4},
+			{volume: found, outcome: OutcomeHit, calls: 4},
 		},
 		"but not past its stale time": {
-			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
-			{wait: testTTL + testStale, err: errGoogle, want: "failure", outcome: OutcomeMiss, calls: 2},
+			{volume: found, outcome: OutcomeMiss, calls: 1},
+			{wait: testTTL + testStale, err: errGoogle, want: errGoogle, outcome: OutcomeMiss, calls: 2},
 		},
 		"it is dropped once the source has not found it": {
-			{volume: found, want: "volume", outcome: OutcomeMiss, calls: 1},
-			{wait: testTTL, err: ErrNotFound, want: "volume", outcome: OutcomeStale, calls: 2},
-			{wait: 1, err: ErrNotFound, want: "not found", outcome: OutcomeHit, calls: 2},
-			{wait: testTTL, err: errGoogle, want: "failure", outcome: OutcomeMiss, calls: 3},
+			{volume: found, outcome: OutcomeMiss, calls: 1},
+			{wait: testTTL, err: ErrNotFound, outcome: OutcomeStale, calls: 2},
+			{wait: 1, err: ErrNotFound, want: ErrNotFound, outcome: OutcomeHit, calls: 2},
+			{wait: testTTL, err: errGoogle, want: errGoogle, outcome: OutcomeMiss, calls: 3},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,7 +97,8 @@ func TestCache(t *testing.T) {
 						time.Sleep(time.Second)
 						synctest.Wait()
 					}
-					assert.Equal(t, step.want, outcomeOf(got, err), "step %d", i)
+					assert.Equal(t, step.want, err, "step %d", i)
+					assert.Equal(t, step.want == nil, got.Volume != nil, "step %d", i)
 					assert.Equal(t, step.outcome, got.Outcome, "step %d", i)
 					assert.Equal(t, step.cause, got.StaleCause, "step %d", i)
 					assert.Equal(t, step.outcome == OutcomeMiss, got.Last.Number == 1, "step %d: a call for this lookup", i)

@@ -29,6 +29,10 @@ const comedy = `{"id":0,"author":"William Shakespeare","year":"2002-09-19","type
 
 const bookRequest = "GET /details/0 HTTP/1.1\r\nHost: details\r\n\r\n"
 
+// nobody is an address on which nobody listens. A port that a test has closed may
+// soon be another test's.
+const nobody = "127.0.0.1:1"
+
 // clientTimeout is longer than any step of a test takes on a busy machine.
 const clientTimeout = 10 * time.Second
 
@@ -202,25 +206,20 @@ func awaitCall(t *testing.T, google *googlebookstest.Server) {
 	require.Eventually(t, func() bool { return len(google.Requests()) > 0 }, clientTimeout, time.Millisecond)
 }
 
+// get makes a request and reports its failure as the test's.
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
-	status, body, err := fetch(t.Context(), url)
-	require.NoError(t, err)
-	return status, body
-}
-
-// fetch is get for goroutines other than the test's.
-func fetch(ctx context.Context, url string) (status int, body string, err error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-	if err != nil {
-		return 0, "", err
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
+	if !assert.NoError(t, err) { // not require: it may run in a goroutine
+		return 0, ""
 	}
 	res, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return 0, "", err
+	if !assert.NoError(t, err) {
+		return 0, ""
 	}
 	b, err := io.ReadAll(res.Body)
-	return res.StatusCode, string(b), errors.Join(err, res.Body.Close())
+	assert.NoError(t, errors.Join(err, res.Body.Close()))
+	return res.StatusCode, string(b)
 }
 
 // dial opens a TCP connection.

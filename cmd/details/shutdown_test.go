@@ -24,20 +24,6 @@ import (
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
-// requestInFlight requests a book and returns once the stand-in has been called
-// for it.
-func requestInFlight(t *testing.T, google *googlebookstest.Server, url string) <-chan string {
-	t.Helper()
-	answered := make(chan string, 1)
-	go func() {
-		_, body, err := fetch(t.Context(), url+"/details/0")
-		assert.NoError(t, err)
-		answered <- body
-	}()
-	awaitCall(t, google)
-	return answered
-}
-
 // tally counts the outcomes of the requests of many clients.
 type tally struct{ answered, moved, lost atomic.Int64 }
 
@@ -176,9 +162,14 @@ func TestSignals(t *testing.T) {
 			t.Parallel()
 			google, _, _ := standIn(t, googlebookstest.Config{Delay: 2 * moveTimeout})
 			p := spawn(t, plainEnv(google.HTTPAddr))
-			answered := requestInFlight(t, google, p.url)
+			answer := make(chan string, 1)
+			go func() {
+				_, body := get(t, p.url+"/details/0")
+				answer <- body
+			}()
+			awaitCall(t, google)
 			p.signal(t, s)
-			assert.Equal(t, comedy, <-answered)
+			assert.Equal(t, comedy, <-answer)
 			assert.Equal(t, "exit status 0", p.wait())
 		})
 	}
