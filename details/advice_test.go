@@ -53,7 +53,8 @@ func TestAdvice(t *testing.T) {
 		"plain HTTP":          {api(403, "sslRequired", ""), "Clear text"},
 		"Google's backend":    {api(503, "backendFailed", ""), "Try again"},
 		"words suffice":       {api(400, "invalidParameter", "Invalid value"), ""},
-		"words at a host":     {googlebooks.Error{StatusCode: 400, FromAPI: true, Host: "localhost"}, ""},
+		"words at a host":     {googlebooks.Error{StatusCode: 400, FromAPI: true, NoKey: true, Host: "localhost"}, ""},
+		"unknown limit":       {api(429, googlebooks.ReasonOther, ""), ""},
 
 		"untrusted by the sidecar": {other(503, notAPI, connect+"TLS_error: CERTIFICATE_VERIFY_FAILED"), "does not trust"},
 		"unknown connect error":    {other(503, notAPI, connect+"remote connection failure"), "access log"},

@@ -71,7 +71,7 @@ func TestErrorsOfTheAPI(t *testing.T) {
 		"older form":  {"k3y", 403, olderForm, "unknownLocation", "403 unknownLocation: m"},
 		"new reason":  {"k3y", 400, googleError("somethingNew", "m", ""), ReasonOther, "400: somethingNew: m"},
 		"status only": {"k3y", 403, `{"error":{"status":"DENIED","message":"m"}}`, ReasonOther, "403: DENIED: m"},
-		"controls":    {"k3y", 400, googleError("required", `a\nb \u001b[31m\u0096.`, ""), "required", "400 required: a b  [31m ."},
+		"controls":    {"k3y", 400, googleError("required", `\na\nb \u001b[31m\u0096.`, ""), "required", "400 required: a b  [31m ."},
 		"no words":    {"k3y", 400, `{"error":{}}`, "", "400"},
 		"long words": {
 			key:     "k3y",
@@ -117,6 +117,7 @@ func TestErrorsOfOthers(t *testing.T) {
 		"gateway without words": {502, nil, "", ReasonEmpty, " without a body"},
 		"policy without words":  {403, nil, " \n", ReasonEmpty, " without a body"},
 		"gateway's words":       {503, nil, overflow + "\n", ReasonNotAPI, ": " + overflow},
+		"policy's words":        {403, nil, "a\n\tb", ReasonNotAPI, ": a  b"},
 		"gateway's TLS failure": {503, nil, certificateFailure, ReasonNotAPI, ": " + certificateFailure[:253] + "…"},
 		"gateway's timeout":     {504, nil, "upstream request timeout", ReasonTimeout, ": upstream request timeout"},
 		"timeout, no words":     {408, nil, "", ReasonTimeout, " without a body"},
@@ -135,6 +136,8 @@ func TestErrorsOfOthers(t *testing.T) {
 		},
 		"relative redirect": {302, http.Header{"Location": {"/a?secret"}}, "", ReasonRedirect, ", a redirect to https://www.googleapis.com/a"},
 		"invalid redirect":  {302, http.Header{"Location": {"http://%zz"}}, "", ReasonRedirect, ", a redirect to an invalid URL"},
+		"no redirect":       {201, http.Header{"Location": {"/a"}}, "", ReasonEmpty, " without a body"},
+		"no redirect, 4xx":  {403, http.Header{"Location": {"/a"}}, "", ReasonEmpty, " without a body"},
 		"no target":         {304, nil, "", ReasonEmpty, " without a body"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,6 +160,18 @@ func TestErrorsOfOthers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// closable is a body that knows whether it was closed.
+type closable struct {
+	io.Reader
+
+	closed bool
+}
+
+func (c *closable) Close() error {
+	c.closed = true
+	return nil
 }
 
 // TestBodies has responses with status 200 and a content coding or a size that
@@ -194,15 +209,16 @@ func TestBodies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			body := strings.NewReader(tc.body)
+			body := &closable{Reader: strings.NewReader(tc.body)}
 			c, _ := mockClient(t, Config{Timeout: time.Minute}, func(*http.Request) (*http.Response, error) {
 				return &http.Response{
 					StatusCode: http.StatusOK,
 					Header:     http.Header{"Content-Encoding": {tc.coding}},
-					Body:       io.NopCloser(body),
+					Body:       body,
 				}, nil
 			})
 			got, err := c.Lookup(t.Context(), "0486424618", nil)
+			assert.True(t, body.closed)
 			if tc.want == "" {
 				require.NoError(t, err)
 				assert.Equal(t, comedyVolume(), got.Volume)

@@ -50,11 +50,22 @@ func TestSlowRequest(t *testing.T) {
 func TestKeptConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, details.Config{}, func(s *server) { s.maxKeptOpen = 2 })
-	for i := range 4 {
+	closes := func() (*net.TCPConn, bool) {
 		c := dial(t, s.url)
 		write(t, c, bookRequest)
-		assert.Equal(t, i >= 2, readResponse(t, bufio.NewReader(c)).Close, "connection %d", i)
+		return c, readResponse(t, bufio.NewReader(c)).Close
 	}
+	first, closed := closes()
+	assert.False(t, closed)
+	for _, want := range []bool{false, true, true} {
+		_, closed := closes()
+		assert.Equal(t, want, closed)
+	}
+	require.NoError(t, first.Close())
+	require.Eventually(t, func() bool {
+		_, closed := closes()
+		return !closed
+	}, clientTimeout, time.Millisecond, "the closed ones do not count")
 }
 
 // TestLargeHeaders: a header of more than 64 KB is refused.

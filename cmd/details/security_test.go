@@ -169,15 +169,16 @@ func TestProxies(t *testing.T) {
 		says   string
 		want   string // the answer
 		asked  bool   // the proxy
+		status int    // its answer to CONNECT
 	}{
 		"plain HTTP": {plain: true, want: "books.invalid does not resolve"},
-		"refuses":    {says: rawResponse("403 KEY", "KEY"), want: "the proxy did not connect to books.invalid:443: it answered 403", asked: true},
+		"refuses":    {says: rawResponse("403 KEY", "KEY"), want: "the proxy did not connect to books.invalid:443: it answered 403", asked: true, status: 403},
 		"wants credentials": {
 			says:  rawResponse("407 KEY", "KEY"),
 			want:  "it answered 407. The proxy requires authentication",
-			asked: true,
+			asked: true, status: 407,
 		},
-		"cannot reach it": {says: rawResponse("504 KEY", "KEY"), want: "it answered 504. Try again", asked: true},
+		"cannot reach it": {says: rawResponse("504 KEY", "KEY"), want: "it answered 504. Try again", asked: true, status: 504},
 		"malformed":       {says: "KEY\r\n\r\n", want: "answered, but not as the Books API does: ", asked: true},
 		"absent":          {absent: true, want: "the proxy did not connect to books.invalid:443. Check the proxy that HTTPS_PROXY names"},
 	} {
@@ -196,6 +197,7 @@ func TestProxies(t *testing.T) {
 			_, metrics := get(t, p.url+"/metrics")
 			assert.NoError(t, p.stop())
 			assert.Contains(t, body, tc.want)
+			assert.InDelta(t, tc.status, p.lines("request")[0]["upstream_status"], 0)
 			assert.Equal(t, tc.asked, server.asked.Load() > 0)
 			assertNoKey(t, append(p.stderr, body, metrics)...)
 			assert.NotContains(t, strings.Join(p.stderr, "")+body, password)
