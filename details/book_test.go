@@ -62,13 +62,10 @@ func TestBookOf(t *testing.T) {
 			want: []string{"Courier Corporation", `<b>&'\"/\\\t\n\r\b\f\u0001\u001f` + "\x7f é \u2028 \u2029 \u0096 \ufffd 😀"},
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			v := comedy()
-			tc.change(v)
-			got, err := json.Marshal(bookOf(tc.id, v))
-			require.NoError(t, err)
-			assert.Equal(t, strings.NewReplacer(tc.want...).Replace(comedyBook), string(got))
-		})
+		v := comedy()
+		tc.change(v)
+		got, err := json.Marshal(bookOf(tc.id, v))
+		require.NoError(t, err)
+		assert.Equal(t, strings.NewReplacer(tc.want...).Replace(comedyBook), string(got), name)
 	}
 }

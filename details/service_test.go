@@ -111,17 +111,12 @@ func TestWhichISBN(t *testing.T) {
 		"unknown id":      {isbns, "1", 404, ""},
 		"no ids at all":   {map[int64]googlebooks.ISBN{}, "0", 404, ""},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			source := &books{volume: comedy()}
-			h, _ := newService(Config{Books: source, ISBNs: tc.isbns})
-			w := ask(t, h, http.MethodGet, "/details/"+tc.id, nil)
-			assert.Equal(t, tc.status, w.Code)
-			assert.Equal(t, tc.want, source.isbn)
-			if tc.status == http.StatusNotFound {
-				assert.Contains(t, w.Body.String(), "BOOK_ISBNS")
-			}
-		})
+		source := &books{volume: comedy()}
+		h, _ := newService(Config{Books: source, ISBNs: tc.isbns})
+		w := ask(t, h, http.MethodGet, "/details/"+tc.id, nil)
+		assert.Equal(t, tc.status, w.Code, name)
+		assert.Equal(t, tc.want, source.isbn, name)
+		assert.Equal(t, tc.status == http.StatusNotFound, strings.Contains(w.Body.String(), "BOOK_ISBNS"), name)
 	}
 }
 

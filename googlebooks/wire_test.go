@@ -243,7 +243,7 @@ func TestDialIsBounded(t *testing.T) {
 }
 
 // silencer is a connection that can fall silent: no call fails, but no byte is
-// sent or received, as when a NAT has dropped the connection.
+// sent, as when a NAT has dropped the connection.
 type silencer struct {
 	net.Conn
 
@@ -255,14 +255,6 @@ func (s silencer) Write(p []byte) (int, error) {
 		return len(p), nil
 	}
 	return s.Conn.Write(p)
-}
-
-func (s silencer) Read(p []byte) (int, error) {
-	n, err := s.Conn.Read(p)
-	if s.silent.Load() && err == nil {
-		return s.Read(p)
-	}
-	return n, err
 }
 
 // TestHungConnectionIsDropped silences an HTTP/2 connection. The transport's

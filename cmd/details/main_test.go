@@ -223,7 +223,8 @@ func TestPortInUse(t *testing.T) {
 	assert.NoError(t, p.stop())
 }
 
-// TestLogger: a terminal gets text, anything else JSON.
+// TestLogger: a terminal gets text, anything else JSON. What net/http's server
+// reports is in the log, too.
 func TestLogger(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -232,20 +233,13 @@ func TestLogger(t *testing.T) {
 	logger.Info("hello", "answer", 42)
 	assert.Contains(t, out.String(), `"msg":"hello","answer":42}`)
 	assert.NotContains(t, out.String(), "below")
+	newServer(http.NotFoundHandler(), logger).ErrorLog.Print("http: a failure")
+	assert.Contains(t, out.String(), `"level":"WARN","msg":"http: a failure"`)
 
 	device, err := os.Open(os.DevNull) // a character device, as a terminal is
 	require.NoError(t, err)
 	defer func() { require.NoError(t, device.Close()) }()
 	assert.IsType(t, new(slog.TextHandler), newLogger(device, io.Discard, slog.LevelInfo, nil).Handler())
-}
-
-// TestServerErrorsAreLogged: what net/http's server reports is in the log, too.
-func TestServerErrorsAreLogged(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	s := newServer(http.NotFoundHandler(), newLogger(&out, &out, slog.LevelInfo, nil))
-	s.ErrorLog.Print("http: a failure")
-	assert.Contains(t, out.String(), `"level":"WARN","msg":"http: a failure"`)
 }
 
 // TestStuckLog: the log is a pipe that nobody reads. The service answers, lives

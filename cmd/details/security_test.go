@@ -217,21 +217,18 @@ func TestLogsCannotBeForged(t *testing.T) {
 		c := dial(t, p.url)
 		write(t, c, request)
 		readResponse(t, bufio.NewReader(c))
-		require.NoError(t, c.Close())
 		requests++
 	}
-
 	for _, path := range []string{
 		"/%0d%0a{%22level%22:%22ERROR%22,%22msg%22:%22forged%22}%0a", "/details/%1b[2J%1b]0;forged%07", "/details/0%00",
 		"/details/%ff%fe", "/%E2%80%A8forged", `/details/"},{"msg":"forged`, "/details/" + strings.Repeat("%0a", 300),
 	} {
 		ask("GET " + path + " HTTP/1.1\r\nHost: details\r\n\r\n")
 	}
-	for _, name := range []string{"X-Request-Id", "X-B3-Traceid", "B3", "Traceparent", "User-Agent"} {
-		value := `00-"},{"msg":"forged` + "\xff\t" + strings.Repeat("a", 1000) + "-01"
-		ask("GET /nowhere HTTP/1.1\r\nHost: details\r\n" + name + ": " + value + "\r\n\r\n")
+	value := `00-"},{"msg":"forged` + "\xff\t" + strings.Repeat("a", 1000)
+	for _, name := range []string{"X-Request-Id", "X-B3-Traceid", "Traceparent"} {
+		ask("FORGED'" + strings.Repeat("A", 1000) + " /details/0 HTTP/1.1\r\nHost: details\r\n" + name + ": " + value + "\r\n\r\n")
 	}
-	ask("FORGED'" + strings.Repeat("A", 1000) + " /details/0 HTTP/1.1\r\nHost: details\r\n\r\n")
 	raw, err := strconv.Unquote(`"` + forged + `"`)
 	require.NoError(t, err)
 	for _, says := range []string{
@@ -248,18 +245,13 @@ func TestLogsCannotBeForged(t *testing.T) {
 	p.signal(t, os.Interrupt)
 	assert.Equal(t, "exit status 0", p.wait())
 
-	lines := 0
 	for i, line := range p.logs { // spawn fails if a line is not JSON
 		assert.NotEqual(t, "forged", line["msg"])
 		assert.NotRegexp(t, `[\x00-\x1f\x7f]`, p.stderr[i])
-		if line["msg"] != "request" {
-			continue
-		}
-		lines++
-		for _, key := range []string{"method", "path", "request_id", "trace_id", "cause"} {
+		for _, key := range []string{"method", "path", "request_id", "trace_id"} {
 			value, _ := line[key].(string)
 			assert.LessOrEqual(t, len(value), 256+len("…"), key)
 		}
 	}
-	assert.Equal(t, requests, lines, "a line for each request")
+	assert.Len(t, p.lines("request"), requests)
 }
