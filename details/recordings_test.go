@@ -27,24 +27,21 @@ func TestRecordings(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, files, "no recordings in %s", dir)
 	for _, file := range files {
-		t.Run(filepath.Base(file), func(t *testing.T) {
-			t.Parallel()
-			body, err := os.ReadFile(file)
-			require.NoError(t, err)
-			client, err := googlebooks.New(googlebooks.Config{Transport: inMemory(body)})
-			require.NoError(t, err)
-			h, _ := newService(Config{Books: client, ISBNs: map[int64]googlebooks.ISBN{0: "0000000000"}})
-			w := ask(t, h, http.MethodGet, "/details/0", nil)
-			want := rubyBook(t, body)
-			if want == nil {
-				assert.Equal(t, http.StatusNotFound, w.Code)
-				return
-			}
-			assert.Equal(t, http.StatusOK, w.Code)
-			var got map[string]any
-			require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
-			assert.Equal(t, want, got)
-		})
+		body, err := os.ReadFile(file)
+		require.NoError(t, err)
+		client, err := googlebooks.New(googlebooks.Config{Transport: inMemory(body)})
+		require.NoError(t, err)
+		h, _ := newService(Config{Books: client, ISBNs: map[int64]googlebooks.ISBN{0: "0000000000"}})
+		w := ask(t, h, http.MethodGet, "/details/0", nil)
+		want := rubyBook(t, body)
+		if want == nil {
+			assert.Equal(t, http.StatusNotFound, w.Code, file)
+			continue
+		}
+		assert.Equal(t, http.StatusOK, w.Code, file)
+		var got map[string]any
+		require.NoError(t, json.Unmarshal(w.Body.Bytes(), &got))
+		assert.Equal(t, want, got, file)
 	}
 }
 

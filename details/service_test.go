@@ -146,11 +146,6 @@ func TestFailures(t *testing.T) {
 			status: 502,
 			body:   `{"error":"API key not valid. Compare GOOGLE_BOOKS_API_KEY with the key in the Google Cloud console, under Credentials."}`,
 		},
-		"too late": {
-			err:    &googlebooks.Error{Reason: googlebooks.ReasonTimeout, Message: "late", Err: context.DeadlineExceeded},
-			status: 504,
-			body:   `{"error":"late. Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait."}`,
-		},
 		"a proxy's 504": {
 			err:    &googlebooks.Error{StatusCode: 504, FromAPI: true, Message: "m"},
 			status: 504,

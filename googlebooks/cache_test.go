@@ -123,18 +123,15 @@ func TestCacheOfErrors(t *testing.T) {
 		"failure, long TTL":    {24 * time.Hour, errGoogle, 5 * time.Second},
 		"failure, short TTL":   {time.Second, errGoogle, time.Second},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			synctest.Test(t, func(t *testing.T) {
-				s := &fakeSource{err: tc.err}
-				c := NewCache(s, tc.ttl, 0)
-				for i, wait := range []time.Duration{0, tc.kept - 1, 1} {
-					time.Sleep(wait)
-					_, err := c.Lookup(t.Context(), "0486424618", nil)
-					require.ErrorIs(t, err, tc.err)
-					assert.Equal(t, 1+i/2, s.calls)
-				}
-			})
+		synctest.Test(t, func(t *testing.T) {
+			s := &fakeSource{err: tc.err}
+			c := NewCache(s, tc.ttl, 0)
+			for i, wait := range []time.Duration{0, tc.kept - 1, 1} {
+				time.Sleep(wait)
+				_, err := c.Lookup(t.Context(), "0486424618", nil)
+				require.ErrorIs(t, err, tc.err, name)
+				assert.Equal(t, 1+i/2, s.calls, name)
+			}
 		})
 	}
 }

@@ -11,27 +11,12 @@ import (
 )
 
 // comedy is one of Google's answers, without most of what is not needed.
-const comedy = `{
-  "kind": "books#volumes",
-  "totalItems": 1,
-  "items": [{
-    "kind": "books#volume",
-    "volumeInfo": {
-      "title": "The Comedy of Errors",
-      "authors": ["William Shakespeare"],
-      "publisher": "Courier Corporation",
-      "publishedDate": "2002-09-19",
-      "industryIdentifiers": [
-        {"type": "ISBN_13", "identifier": "9780486424613"},
-        {"type": "ISBN_10", "identifier": "0486424618"}
-      ],
-      "pageCount": 53,
-      "printType": "BOOK",
-      "language": "en"
-    },
-    "saleInfo": {"offers": [{"listPrice": {"amountInMicros": 2.0893E8}}]}
-  }]
-}`
+const comedy = `{"kind": "books#volumes", "totalItems": 1, "items": [{"kind": "books#volume", "volumeInfo": {
+	"title": "The Comedy of Errors", "authors": ["William Shakespeare"], "publisher": "Courier Corporation",
+	"publishedDate": "2002-09-19", "industryIdentifiers": [
+		{"type": "ISBN_13", "identifier": "9780486424613"}, {"type": "ISBN_10", "identifier": "0486424618"}],
+	"pageCount": 53, "printType": "BOOK", "language": "en"},
+	"saleInfo": {"offers": [{"listPrice": {"amountInMicros": 2.0893E8}}]}}]}`
 
 func comedyVolume() *Volume {
 	return &Volume{

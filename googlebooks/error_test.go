@@ -125,10 +125,7 @@ func TestErrorsOfOthers(t *testing.T) {
 		"proxy":                 {407, nil, "<html>", ReasonProxy, " with an HTML page"},
 		"not text":              {429, nil, "\x1f\x8b\x08\x00words", ReasonNotAPI, " with a body that is not text"},
 		"other coding": {
-			429,
-			http.Header{"Content-Encoding": {"br, GZIP"}},
-			"words", ReasonNotAPI,
-			` with the content coding "br, gzip", which was not requested`,
+			429, http.Header{"Content-Encoding": {"br", "X"}}, "words", ReasonNotAPI, ` with the content coding "br, x", which was not requested`,
 		},
 		"invalid gzip": {503, http.Header{"Content-Encoding": {"gzip"}}, "words", ReasonNotAPI, " with a body that is not valid gzip"},
 		"redirect": {

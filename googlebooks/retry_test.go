@@ -71,6 +71,8 @@ func TestTries(t *testing.T) {
 	none := httpmock.NewStringResponder(http.StatusOK, `{"totalItems":0}`)
 	noItems := httpmock.NewStringResponder(http.StatusOK, `{"totalItems":1}`)
 	stream := httpmock.NewStringResponder(http.StatusRequestTimeout, "stream timeout")
+	noProxy := httpmock.NewErrorResponder(&net.OpError{Op: opProxy, Err: syscall.ECONNREFUSED})
+	proxy407 := httpmock.NewErrorResponder(&net.OpError{Op: opProxy, Err: &refusedError{407}})
 	banner := httpmock.NewErrorResponder(errors.New(`malformed HTTP response "SSH-2.0"`))
 	type answers []httpmock.Responder
 	for name, tc := range map[string]struct {
@@ -88,6 +90,8 @@ func TestTries(t *testing.T) {
 		"hangs in a body": {answers{hangsInBody, good()}, "1:200:timeout 2:200:", ""},
 		"broken off once": {answers{brokenOff, good()}, "1:200:truncated 2:200:", ""},
 		"no name once":    {answers{noName, good()}, "1:0:dns 2:200:", ""},
+		"no proxy once":   {answers{noProxy, good()}, "1:0:proxy 2:200:", ""},
+		"proxy refuses":   {answers{proxy407}, "1:407:proxy", "it answered 407"},
 		"no items once":   {answers{noItems, good()}, "1:200:noItems 2:200:", ""},
 		"408 once":        {answers{stream, good()}, "1:408:timeout 2:200:", ""},
 		"not HTTP":        {answers{banner}, "1:0:notHTTP", "answered, but not"},

@@ -105,9 +105,6 @@ func TestFaults(t *testing.T) {
 				}
 				google.Script(fault.Name, fault.Name, fault.Name)
 				assertOutcome(t, cfg, outcomeOf(fault, plainHTTP))
-				for _, r := range google.Requests() {
-					assert.Equal(t, secretKey, r.Header.Get("X-Goog-Api-Key"), "there is a key to leak")
-				}
 			})
 		}
 	}

@@ -48,19 +48,20 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// output is the log of a program.
-type output struct {
+// program is the program while it runs, and its log.
+type program struct {
 	url    string           // of the service
+	stop   func() error     // ends it as a signal does; nil for a process
 	stderr []string         // the first line; all lines once read is closed
 	logs   []map[string]any // the same lines, decoded
 	read   chan struct{}
 }
 
-// readOutput returns after the first line of a log and reads the rest in the
-// background.
-func readOutput(tb testing.TB, stderr io.Reader) *output {
+// newProgram returns after the first line of a program's log and reads the rest
+// in the background.
+func newProgram(tb testing.TB, stderr io.Reader) *program {
 	tb.Helper()
-	o := &output{read: make(chan struct{})}
+	p := &program{read: make(chan struct{})}
 	lines := bufio.NewScanner(stderr)
 	next := func() bool {
 		if !lines.Scan() {
@@ -68,30 +69,23 @@ func readOutput(tb testing.TB, stderr io.Reader) *output {
 		}
 		var line map[string]any
 		assert.NoError(tb, json.Unmarshal(lines.Bytes(), &line), "%s", lines.Bytes())
-		o.logs = append(o.logs, line)
-		o.stderr = append(o.stderr, lines.Text())
+		p.logs = append(p.logs, line)
+		p.stderr = append(p.stderr, lines.Text())
 		return true
 	}
 	require.True(tb, next())
-	_, port, err := net.SplitHostPort(o.logs[0]["address"].(string))
+	_, port, err := net.SplitHostPort(p.logs[0]["address"].(string))
 	require.NoError(tb, err)
-	o.url = "http://localhost:" + port
+	p.url = "http://localhost:" + port
 	go func() {
-		defer close(o.read)
+		defer close(p.read)
 		for next() {
 		}
 	}()
-	return o
+	return p
 }
 
-// program is the whole program in the test's process.
-type program struct {
-	*output
-
-	stop func() error // ends it as a signal does
-}
-
-// start runs the program with these settings.
+// start runs the program with these settings, in the test's process.
 func start(tb testing.TB, cfg config) *program {
 	tb.Helper()
 	ctx, cancel := context.WithCancel(tb.Context())
@@ -102,7 +96,7 @@ func start(tb testing.TB, cfg config) *program {
 		ended <- serve(ctx, cfg, in)
 		_ = in.Close()
 	}()
-	p := &program{output: readOutput(tb, out)}
+	p := newProgram(tb, out)
 	p.stop = func() error {
 		cancel()
 		<-p.read
@@ -112,13 +106,13 @@ func start(tb testing.TB, cfg config) *program {
 }
 
 // lines returns the log lines with this message; call it after the end.
-func (o *output) lines(msg string) []map[string]any {
-	return slices.DeleteFunc(slices.Clone(o.logs), func(line map[string]any) bool { return line["msg"] != msg })
+func (p *program) lines(msg string) []map[string]any {
+	return slices.DeleteFunc(slices.Clone(p.logs), func(line map[string]any) bool { return line["msg"] != msg })
 }
 
 // process is the program in a process of its own.
 type process struct {
-	*output
+	*program
 
 	cmd *exec.Cmd
 }
@@ -135,7 +129,7 @@ func spawn(t *testing.T, env map[string]string) *process {
 	stderr, err := p.cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, p.cmd.Start())
-	p.output = readOutput(t, stderr)
+	p.program = newProgram(t, stderr)
 	return p
 }
 

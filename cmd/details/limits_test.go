@@ -33,18 +33,6 @@ func TestLimitsFitTogether(t *testing.T) {
 	assert.Positive(t, s.maxKeptOpen)
 }
 
-// TestSlowRequest: a client that sends half a header loses its connection. Others
-// do not wait for it.
-func TestSlowRequest(t *testing.T) {
-	t.Parallel()
-	s := serveWith(t, details.Config{}, func(s *server) { s.ReadHeaderTimeout = 2 * time.Second })
-	c := dial(t, s.url)
-	write(t, c, "GET /details/0 HTTP/1.1\r\nHost: det")
-	status, _ := get(t, s.url+"/health")
-	assert.Equal(t, http.StatusOK, status)
-	assert.Empty(t, readToEnd(t, c))
-}
-
 // TestKeptConnectionsAreBounded: above the limit, a response closes its
 // connection.
 func TestKeptConnectionsAreBounded(t *testing.T) {

@@ -115,10 +115,8 @@ func TestFirstLines(t *testing.T) {
 		warnings []any
 	}{
 		"no key": {
-			cfg: config{External: true, Host: googlebooks.DefaultHost},
-			want: map[string]any{
-				"upstream": "www.googleapis.com:443", "proxy": "", "api_key": false, "book_isbns": 0.0,
-			},
+			cfg:      config{External: true, Host: googlebooks.DefaultHost},
+			want:     map[string]any{"upstream": "www.googleapis.com:443", "proxy": "", "api_key": false, "book_isbns": 0.0},
 			warnings: []any{noKey},
 		},
 		"another host": {cfg: settings("localhost:8443")},
@@ -137,9 +135,7 @@ func TestFirstLines(t *testing.T) {
 			want:     map[string]any{"proxy": ""},
 			warnings: []any{noProxies},
 		},
-		"without Google": {
-			want: map[string]any{"mode": "the fixed book of details-v1", "upstream": ""},
-		},
+		"without Google": {want: map[string]any{"mode": "the fixed book of details-v1", "upstream": ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -169,8 +165,7 @@ func TestListen(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "::1"} {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
-			t.Logf("no %s on this machine: %v", host, err)
-			continue
+			continue // the machine has no such address
 		}
 		require.NoError(t, l.Close())
 		status, body := get(t, "http://"+net.JoinHostPort(host, port)+"/details/0")
