@@ -113,7 +113,6 @@ func TestErrorsOfOthers(t *testing.T) {
 		want   string // after the status in the message
 	}{
 		"HTML":                  {502, nil, "<!DOCTYPE html>\n<title>Error 502</title>", ReasonNotAPI, " with an HTML page"},
-		"HTML, timeout":         {504, nil, "<!DOCTYPE html>", ReasonTimeout, " with an HTML page"},
 		"gateway without words": {502, nil, "", ReasonEmpty, " without a body"},
 		"policy without words":  {403, nil, " \n", ReasonEmpty, " without a body"},
 		"gateway's words":       {503, nil, overflow + "\n", ReasonNotAPI, ": " + overflow},

@@ -46,7 +46,8 @@ func connect(t *testing.T, cfg Config, google *googlebookstest.Server, wrap func
 	return c
 }
 
-// TestOnTheWire: the program's TestBothModes has the other headers.
+// TestOnTheWire checks a whole request. For the headers of a caller, see
+// TestBothModes of the program.
 func TestOnTheWire(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -92,9 +93,8 @@ func TestOnTheWire(t *testing.T) {
 // pipeTo returns a dialer of connections to a server that answers each request
 // with one of these responses, the last one from then on, and hangs after "".
 // Without sockets, a test can have a fake clock.
-func pipeTo(dials *atomic.Int64, responses ...string) dialer {
+func pipeTo(responses ...string) dialer {
 	return func(context.Context, string, string) (net.Conn, error) {
-		dials.Add(1)
 		client, server := net.Pipe()
 		go func() {
 			r := bufio.NewReader(server)
@@ -122,8 +122,11 @@ func TestPlainHTTPConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dials atomic.Int64
 		cfg := Config{PlainHTTP: true}
-		transport := newTransport(cfg, DefaultTimeout, pipeTo(&dials,
-			fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(comedy), comedy)))
+		dial := pipeTo(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(comedy), comedy))
+		transport := newTransport(cfg, DefaultTimeout, func(ctx context.Context, network, address string) (net.Conn, error) {
+			dials.Add(1)
+			return dial(ctx, network, address)
+		})
 		defer transport.CloseIdleConnections()
 		cfg.Transport = transport
 		c, err := New(cfg)
@@ -193,8 +196,7 @@ func TestDialIsBounded(t *testing.T) {
 	t.Parallel()
 	const callers = maxTLSPerHost + 16
 	https, plain, proxy := Config{}, Config{PlainHTTP: true}, Config{Proxy: &url.URL{Host: "proxy:80"}}
-	var dials atomic.Int64 // of the dialers below, which no test counts
-	silent, connected := pipeTo(&dials, ""), pipeTo(&dials, "HTTP/1.1 200 OK\r\n\r\n", "")
+	silent, connected := pipeTo(""), pipeTo("HTTP/1.1 200 OK\r\n\r\n", "")
 	for name, tc := range map[string]struct {
 		cfg    Config
 		dial   dialer // nil: the name server hangs
