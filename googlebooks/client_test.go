@@ -14,14 +14,14 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // mockClient returns a client whose calls all get this response.
-func mockClient(t *testing.T, cfg Config, response httpmock.Responder) (*Client, *httpmock.MockTransport) {
+func mockClient(t *testing.T, cfg Config, response httpmock.Responder) *Client {
 	t.Helper()
 	transport := httpmock.NewMockTransport()
 	transport.RegisterNoResponder(response)
 	cfg.Transport = transport
 	c, err := New(cfg)
 	require.NoError(t, err)
-	return c, transport
+	return c
 }
 
 func TestNewRejectsHost(t *testing.T) {

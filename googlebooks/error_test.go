@@ -41,7 +41,7 @@ const (
 func errorOf(t *testing.T, key string, response httpmock.Responder) (e *Error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		c, _ := mockClient(t, Config{APIKey: key}, response)
+		c := mockClient(t, Config{APIKey: key}, response)
 		_, err := c.Lookup(t.Context(), "0486424618", nil)
 		var ok bool
 		e, ok = errors.AsType[*Error](err)
@@ -80,6 +80,7 @@ func TestErrorsOfTheAPI(t *testing.T) {
 			message: "400: " + strings.Repeat("ä", 126) + "…",
 		},
 		"repeated key":   {longKey, 400, googleError("required", "key "+longKey, ""), "required", "400 required: key [API key]"},
+		"shortest key":   {"s3cretk3", 400, googleError("required", "s3cretk3", ""), "required", "400 required: [API key]"},
 		"part of a key":  {longKey, 400, googleError("required", longKey[:20]+"…", ""), "required", "400 required: " + withheld},
 		"dummy key":      {"any", 400, googleError("required", "any key", ""), "required", "400 required: any key"},
 		"bad characters": {"k3y", 400, googleError("required", "a\xff\\ud83d", ""), "required", "400 required: a\ufffd\ufffd"},
@@ -206,7 +207,7 @@ func TestBodies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			body := &closable{Reader: strings.NewReader(tc.body)}
-			c, _ := mockClient(t, Config{Timeout: time.Minute}, func(*http.Request) (*http.Response, error) {
+			c := mockClient(t, Config{Timeout: time.Minute}, func(*http.Request) (*http.Response, error) {
 				return &http.Response{
 					StatusCode: http.StatusOK,
 					Header:     http.Header{"Content-Encoding": {tc.coding}},
