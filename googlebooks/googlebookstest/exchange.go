@@ -3,7 +3,6 @@ package googlebookstest
 import (
 	"bytes"
 	"compress/gzip"
-	"crypto/tls"
 	"encoding/binary"
 	"io"
 	"net"
@@ -15,11 +14,11 @@ import (
 
 // exchange is a request and its good answer, which a fault may change.
 type exchange struct {
-	w     http.ResponseWriter
-	r     *http.Request
-	http2 *http2Conn // nil in HTTP/1.1
-	ok    answer
-	slow  time.Duration
+	w    http.ResponseWriter
+	r    *http.Request
+	conn *tlsConn // nil in plain HTTP
+	ok   answer
+	slow time.Duration
 }
 
 func (e *exchange) good() { e.ok.write(e.w) }
@@ -119,15 +118,15 @@ func (e *exchange) earlyHints() {
 func (e *exchange) close() { end(e.hijack()) }
 
 func (e *exchange) goAway() {
-	if e.http2 != nil {
-		e.http2.goAway()
+	if e.r.ProtoMajor == 2 {
+		e.conn.goAway()
 	}
 	e.close()
 }
 
 func (e *exchange) refuseStream() {
-	if e.http2 != nil {
-		e.http2.refuseNext()
+	if e.r.ProtoMajor == 2 {
+		e.conn.refuse.Add(1)
 	}
 	e.close()
 }
@@ -187,8 +186,8 @@ func (e *exchange) hijack() net.Conn {
 // reset ends a connection with RST instead of FIN. It does so below TLS, which
 // would send close_notify first.
 func reset(conn net.Conn) {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
+	if t, ok := conn.(*tlsConn); ok {
+		conn = t.tls.NetConn()
 	}
 	if t, ok := conn.(*net.TCPConn); ok {
 		_ = t.SetLinger(0) // a client that has hung up needs no reset

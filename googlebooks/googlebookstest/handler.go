@@ -53,9 +53,10 @@ func (s *Server) Requests() []Request {
 // ServeHTTP answers one request. A fault may end it with
 // panic(http.ErrAbortHandler), which net/http handles.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	conn, isHTTP2 := r.Context().Value(http2Key{}).(*http2Conn)
-	if isHTTP2 {
-		r.TLS = &conn.tls
+	conn, overTLS := r.Context().Value(tlsConnKey{}).(*tlsConn)
+	if overTLS {
+		state := conn.tls.ConnectionState()
+		r.TLS = &state
 	}
 	if r.URL.Path == "/healthz" { // a probe of Kubernetes; Google has no such path
 		fmt.Fprintln(w, "ok")
@@ -64,7 +65,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	line := &statusRecorder{ResponseWriter: w}
 	defer s.log(r, line)
 	fault := s.accept(r)
-	e := &exchange{w: line, r: r, http2: conn, ok: s.answer(r), slow: s.cfg.Slow}
+	e := &exchange{w: line, r: r, conn: conn, ok: s.answer(r), slow: s.cfg.Slow}
 	e.wait(s.cfg.Delay)
 	fault.serve(e)
 	line.done = true

@@ -138,6 +138,7 @@ func Start(cfg Config) (*Server, error) {
 			Certificates: []tls.Certificate{*cfg.Certificate},
 			MinVersion:   min(tls.VersionTLS12, cmp.Or(cfg.MaxTLSVersion, tls.VersionTLS13)),
 			MaxVersion:   cfg.MaxTLSVersion,
+			NextProtos:   []string{"h2", "http/1.1"},
 		})
 	}
 	if err != nil {
@@ -165,33 +166,32 @@ func (s *Server) serve(addr string, tlsConfig *tls.Config) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	server := s.newServer()
-	serve := server.Serve
-	if tlsConfig != nil {
-		server.TLSConfig, server.TLSNextProto = tlsConfig, s.acceptHTTP2(listeners[0])
-		serve = func(l net.Listener) error { return server.ServeTLS(l, "", "") }
-	}
-	for _, listener := range listeners {
-		s.serving.Go(func() {
-			if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
-				s.cfg.ErrorLog.Print(err)
-			}
-		})
-	}
-	return listeners[0].Addr().String(), nil
-}
-
-func (s *Server) newServer() *http.Server {
 	server := &http.Server{
 		Handler:           s,
+		Protocols:         new(http.Protocols),
 		ReadHeaderTimeout: 10 * time.Second,
 		WriteTimeout:      maxHang,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          s.cfg.ErrorLog,
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return context.WithValue(ctx, tlsConnKey{}, conn)
+		},
 	}
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(tlsConfig != nil) // a tlsConn encrypts it
 	s.servers = append(s.servers, server)
-	return server
+	for _, listener := range listeners {
+		if tlsConfig != nil {
+			listener = &tlsListener{listener, tlsConfig, s.cfg.ErrorLog}
+		}
+		s.serving.Go(func() {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				s.cfg.ErrorLog.Print(err)
+			}
+		})
+	}
+	return listeners[0].Addr().String(), nil
 }
 
 // listen listens on addr. For localhost, it returns a listener on 127.0.0.1 and,
