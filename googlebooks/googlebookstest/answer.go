@@ -1,11 +1,11 @@
 package googlebookstest
 
 import (
+	"bytes"
 	"embed"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 )
 
@@ -51,17 +51,18 @@ func Samples() []string {
 	return isbns
 }
 
-// samplesByISBN returns the samples by each ISBN that they contain.
-func samplesByISBN() map[string][]byte {
-	identifier := regexp.MustCompile(`"identifier": "(\w+)"`)
-	byISBN := make(map[string][]byte)
-	for _, isbn := range Samples() {
-		body := Sample(isbn)
-		for _, match := range identifier.FindAllSubmatch(body, -1) {
-			byISBN[string(match[1])] = body
+// search returns Google's answer to q. For isbn:…, that is the Sample with this
+// ISBN-10 or ISBN-13. Google accepts the word isbn in any case, and hyphens.
+func search(q string) []byte {
+	field, isbn, _ := strings.Cut(q, ":")
+	isbn = strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(isbn))
+	for _, name := range Samples() {
+		body := Sample(name)
+		if strings.EqualFold(field, "isbn") && bytes.Contains(body, []byte(`"identifier": "`+isbn+`"`)) {
+			return body
 		}
 	}
-	return byISBN
+	return []byte("{\n  \"kind\": \"books#volumes\",\n  \"totalItems\": 0\n}\n")
 }
 
 func jsonAnswer(status int, body []byte) answer {

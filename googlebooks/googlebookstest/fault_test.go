@@ -265,8 +265,8 @@ func TestFaultsOfStreams(t *testing.T) {
 		script = append(script, "refused-stream", "deep-nesting")
 	}
 	srv.Script(script...)
-	c := srv.Client()
-	c.Timeout = patience
+	c := newClient(t, srv)
+	c.Transport.(*http.Transport).DisableKeepAlives = false
 	do(t, c, newRequest(t, "https://"+srv.HTTPSAddr+comedyPath))
 	var all sync.WaitGroup
 	for range callers {

@@ -1,6 +1,8 @@
 package googlebookstest
 
 import (
+	"cmp"
+	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -26,20 +28,15 @@ type Request struct {
 func (s *Server) Script(names ...string) {
 	script := make([]Fault, len(names))
 	for i, name := range names {
-		script[i] = s.fault(name)
+		fault, ok := s.faults[name]
+		if !ok {
+			panic(fmt.Sprintf("googlebookstest: unknown fault %q", name))
+		}
+		script[i] = fault
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.script = script
-}
-
-// fault returns the fault of that name. It panics if there is none.
-func (s *Server) fault(name string) Fault {
-	fault, ok := s.faults[name]
-	if !ok {
-		panic(fmt.Sprintf("googlebookstest: unknown fault %q", name))
-	}
-	return fault
 }
 
 // Requests returns the requests received by a Server from NewServer, oldest
@@ -77,7 +74,16 @@ func (s *Server) accept(r *http.Request) Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.recording {
-		s.requests = append(s.requests, newRequest(r))
+		s.requests = append(s.requests, Request{
+			Method:     r.Method,
+			RequestURI: r.RequestURI,
+			Host:       r.Host,
+			Proto:      r.Proto,
+			RemoteAddr: r.RemoteAddr,
+			Header:     r.Header.Clone(),
+			TLS:        r.TLS != nil,
+			ServerName: cmp.Or(r.TLS, new(tls.ConnectionState)).ServerName,
+		})
 	}
 	if len(s.script) > 0 {
 		fault := s.script[0]
@@ -94,30 +100,11 @@ func (s *Server) accept(r *http.Request) Fault {
 	return Fault{serve: (*exchange).good}
 }
 
-func newRequest(r *http.Request) Request {
-	req := Request{
-		Method:     r.Method,
-		RequestURI: r.RequestURI,
-		Host:       r.Host,
-		Proto:      r.Proto,
-		RemoteAddr: r.RemoteAddr,
-		Header:     r.Header.Clone(),
-	}
-	if r.TLS != nil {
-		req.TLS, req.ServerName = true, r.TLS.ServerName
-	}
-	return req
-}
-
 // answer returns Google's answer if nothing fails. The checks are in the order
 // of Google's front end.
 func (s *Server) answer(r *http.Request) answer {
 	query := r.URL.Query()
-	key := r.Header.Get("X-Goog-Api-Key")
-	if key == "" {
-		key = query.Get("key")
-	}
-	field, isbn, _ := strings.Cut(query.Get("q"), ":")
+	key := cmp.Or(r.Header.Get("X-Goog-Api-Key"), query.Get("key"))
 	if names := meshHeaders(r.Header); s.cfg.RefuseMeshHeaders && len(names) > 0 {
 		return jsonAnswer(http.StatusBadRequest, fmt.Appendf(nil, `{"error": {"code": 400, "message": `+
 			`"Refused: headers about the caller's cluster: %s", "errors": [{"reason": "badRequest"}]}}`,
@@ -127,22 +114,17 @@ func (s *Server) answer(r *http.Request) answer {
 	case r.Method != http.MethodGet || r.URL.Path != "/books/v1/volumes":
 		return htmlError(http.StatusNotFound)
 	case s.cfg.RequireTLS && r.TLS == nil:
-		return s.fault("403-ssl-required").answer
+		return s.faults["403-ssl-required"].answer
 	case s.cfg.RequireKey && key == "":
-		return s.fault("429-keyless").answer
+		return s.faults["429-keyless"].answer
 	case key != "" && len(s.cfg.Keys) > 0 && !slices.Contains(s.cfg.Keys, key):
-		return s.fault("400-api-key-invalid").answer
+		return s.faults["400-api-key-invalid"].answer
 	case !query.Has("q"):
-		return s.fault("400-required").answer
+		return s.faults["400-required"].answer
 	case strings.TrimSpace(query.Get("q")) == "":
-		return s.fault("400-query-required").answer
+		return s.faults["400-query-required"].answer
 	}
-	// Google accepts the name of the field in any case, and hyphens.
-	isbn = strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(isbn))
-	if body, ok := s.answers[isbn]; ok && strings.EqualFold(field, "isbn") {
-		return jsonAnswer(http.StatusOK, body)
-	}
-	return jsonAnswer(http.StatusOK, []byte("{\n  \"kind\": \"books#volumes\",\n  \"totalItems\": 0\n}\n"))
+	return jsonAnswer(http.StatusOK, search(query.Get("q")))
 }
 
 // meshHeaders returns the names of the headers that describe the caller's

@@ -82,15 +82,13 @@ type Server struct {
 	HTTPSAddr string // address of TLS
 	CAPEM     []byte // CA certificate for clients to trust; nil with Config.Certificate
 
-	cfg     Config
-	answers map[string][]byte // by ISBN-10 and ISBN-13
-	faults  map[string]Fault
-	client  *http.Client
+	cfg       Config
+	recording bool
+	faults    map[string]Fault
 
-	mu        sync.Mutex
-	script    []Fault
-	recording bool // a program would keep the API keys of its callers
-	requests  []Request
+	mu       sync.Mutex
+	script   []Fault
+	requests []Request
 
 	servers []*http.Server
 	serving sync.WaitGroup
@@ -100,23 +98,23 @@ type Server struct {
 // net/http/httptest, it panics where Start returns an error. The caller must
 // call Close.
 func NewServer(cfg Config) *Server {
-	s, err := Start(cfg)
+	s, err := start(cfg, true)
 	if err != nil {
 		panic(fmt.Sprintf("googlebookstest: %v", err))
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.recording = true
 	return s
 }
 
-// Start starts a Server for a program, which records nothing. The caller must
-// call Close. Start returns an error if it cannot listen.
-func Start(cfg Config) (*Server, error) {
+// Start starts a Server for a program. It records no requests: a program would
+// keep the API keys of its callers. The caller must call Close. Start returns an
+// error if it cannot listen.
+func Start(cfg Config) (*Server, error) { return start(cfg, false) }
+
+func start(cfg Config, recording bool) (*Server, error) {
 	cfg.Slow = cmp.Or(cfg.Slow, defaultSlow)
 	discard := log.New(io.Discard, "", 0)
 	cfg.Log, cfg.ErrorLog = cmp.Or(cfg.Log, discard), cmp.Or(cfg.ErrorLog, discard)
-	s := &Server{cfg: cfg, answers: samplesByISBN(), faults: faultsByName()}
+	s := &Server{cfg: cfg, recording: recording, faults: faultsByName()}
 	if cfg.Certificate == nil {
 		certPEM, keyPEM, caPEM, err := NewCertificate(cfg.Leaf)
 		if err != nil {
@@ -128,10 +126,6 @@ func Start(cfg Config) (*Server, error) {
 		}
 		cfg.Certificate, s.CAPEM = &cert, caPEM
 	}
-	s.client = &http.Client{Transport: &http.Transport{
-		TLSClientConfig:   &tls.Config{RootCAs: s.CertPool()},
-		ForceAttemptHTTP2: true,
-	}}
 	var err error
 	if s.HTTPAddr, err = s.serve(cfg.HTTPAddr, nil); err == nil {
 		s.HTTPSAddr, err = s.serve(cfg.HTTPSAddr, &tls.Config{
@@ -155,9 +149,6 @@ func (s *Server) CertPool() *x509.CertPool {
 	pool.AppendCertsFromPEM(s.CAPEM)
 	return pool
 }
-
-// Client returns a client that trusts the server and speaks HTTP/2 over TLS.
-func (s *Server) Client() *http.Client { return s.client }
 
 // serve serves on addr, over TLS if tlsConfig is not nil, and returns the actual
 // address.

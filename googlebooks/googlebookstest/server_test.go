@@ -38,7 +38,7 @@ func TestLocalhost(t *testing.T) {
 	srv := newServer(t, googlebookstest.Config{HTTPAddr: "localhost:0", HTTPSAddr: "localhost:0"})
 	for _, base := range []string{"http://" + srv.HTTPAddr, "https://" + srv.HTTPSAddr} {
 		for _, host := range []string{"127.0.0.1", "[::1]", "localhost"} {
-			_, body := do(t, srv.Client(), newRequest(t, strings.Replace(base, "127.0.0.1", host, 1)+comedyPath))
+			_, body := do(t, newClient(t, srv), newRequest(t, strings.Replace(base, "127.0.0.1", host, 1)+comedyPath))
 			assert.Equal(t, sample("0486424618"), body)
 		}
 	}
