@@ -102,9 +102,7 @@ func (e *exchange) wrongContentLength() {
 	e.setContentLength(len(e.ok.body) / 2)
 	rest := e.sendHalf()
 	if e.r.ProtoMajor == 1 {
-		conn := e.hijack()
-		send(conn, rest)
-		end(conn)
+		e.raw(rest)
 	}
 }
 
@@ -115,7 +113,7 @@ func (e *exchange) earlyHints() {
 	e.good()
 }
 
-func (e *exchange) close() { end(e.hijack()) }
+func (e *exchange) close() { e.raw(nil) }
 
 func (e *exchange) goAway() {
 	if e.r.ProtoMajor == 2 {
@@ -163,14 +161,18 @@ func (e *exchange) hang() {
 
 // wait waits, and ends the request if the client hangs up or the server closes.
 func (e *exchange) wait(d time.Duration) {
-	if d <= 0 {
-		return
-	}
 	select {
 	case <-time.After(d):
 	case <-e.r.Context().Done():
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// raw sends b over the raw connection and closes it.
+func (e *exchange) raw(b []byte) {
+	conn := e.hijack()
+	send(conn, b)
+	end(conn)
 }
 
 // hijack takes over the raw connection. HTTP/2 has none: there it resets the

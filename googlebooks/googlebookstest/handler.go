@@ -28,15 +28,20 @@ type Request struct {
 func (s *Server) Script(names ...string) {
 	script := make([]Fault, len(names))
 	for i, name := range names {
-		fault, ok := s.faults[name]
-		if !ok {
-			panic(fmt.Sprintf("googlebookstest: unknown fault %q", name))
-		}
-		script[i] = fault
+		script[i] = s.fault(name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.script = script
+}
+
+// fault returns the fault of that name. It panics if there is none.
+func (s *Server) fault(name string) Fault {
+	fault, ok := s.faults[name]
+	if !ok {
+		panic(fmt.Sprintf("googlebookstest: unknown fault %q", name))
+	}
+	return fault
 }
 
 // Requests returns the requests received by a Server from NewServer, oldest
@@ -105,32 +110,33 @@ func (s *Server) accept(r *http.Request) Fault {
 func (s *Server) answer(r *http.Request) answer {
 	query := r.URL.Query()
 	key := cmp.Or(r.Header.Get("X-Goog-Api-Key"), query.Get("key"))
-	if names := meshHeaders(r.Header); s.cfg.RefuseMeshHeaders && len(names) > 0 {
+	switch names := s.refusedHeaders(r.Header); {
+	case names != "":
 		return jsonAnswer(http.StatusBadRequest, fmt.Appendf(nil, `{"error": {"code": 400, "message": `+
-			`"Refused: headers about the caller's cluster: %s", "errors": [{"reason": "badRequest"}]}}`,
-			strings.Join(names, ", ")))
-	}
-	switch {
+			`"Refused: headers about the caller's cluster: %s", "errors": [{"reason": "badRequest"}]}}`, names))
 	case r.Method != http.MethodGet || r.URL.Path != "/books/v1/volumes":
 		return htmlError(http.StatusNotFound)
 	case s.cfg.RequireTLS && r.TLS == nil:
-		return s.faults["403-ssl-required"].answer
+		return s.fault("403-ssl-required").answer
 	case s.cfg.RequireKey && key == "":
-		return s.faults["429-keyless"].answer
+		return s.fault("429-keyless").answer
 	case key != "" && len(s.cfg.Keys) > 0 && !slices.Contains(s.cfg.Keys, key):
-		return s.faults["400-api-key-invalid"].answer
+		return s.fault("400-api-key-invalid").answer
 	case !query.Has("q"):
-		return s.faults["400-required"].answer
+		return s.fault("400-required").answer
 	case strings.TrimSpace(query.Get("q")) == "":
-		return s.faults["400-query-required"].answer
+		return s.fault("400-query-required").answer
 	}
 	return jsonAnswer(http.StatusOK, search(query.Get("q")))
 }
 
-// meshHeaders returns the names of the headers that describe the caller's
-// cluster. It skips two that Envoy always sends and that do not describe it:
-// the scheme, and the name of the upstream.
-func meshHeaders(h http.Header) []string {
+// refusedHeaders returns the names of the headers that RefuseMeshHeaders
+// refuses. It skips two that Envoy always sends and that do not describe the
+// caller's cluster: the scheme, and the name of the upstream.
+func (s *Server) refusedHeaders(h http.Header) string {
+	if !s.cfg.RefuseMeshHeaders {
+		return ""
+	}
 	var names []string
 	for name := range h {
 		switch {
@@ -140,5 +146,5 @@ func meshHeaders(h http.Header) []string {
 		}
 	}
 	slices.Sort(names)
-	return names
+	return strings.Join(names, ", ")
 }

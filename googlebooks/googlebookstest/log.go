@@ -19,8 +19,8 @@ func (s *Server) log(r *http.Request, line *statusRecorder) {
 			status += " (cut)"
 		}
 	}
-	if names := meshHeaders(r.Header); s.cfg.RefuseMeshHeaders && len(names) > 0 {
-		status += " (" + strings.Join(names, ", ") + ")"
+	if names := s.refusedHeaders(r.Header); names != "" {
+		status += " (" + names + ")"
 	}
 	target := strconv.Quote(redactKey(r.RequestURI))
 	s.cfg.Log.Printf("%s %s %s", r.Method, target[1:len(target)-1], status)
