@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -19,15 +18,11 @@ func certs(dir string, stdout io.Writer) error {
 		return err
 	}
 	dir = filepath.Clean(dir)
-	if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
-		return err
-	}
-	err = os.Mkdir(dir, 0o750)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("--out: %s exists; name a folder that does not exist yet", dir)
+	if err = os.MkdirAll(filepath.Dir(dir), 0o750); err == nil {
+		err = os.Mkdir(dir, 0o750)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("--out: %w; name a folder that does not exist yet", err)
 	}
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "ca.pem"), caPEM, 0o600),

@@ -49,7 +49,7 @@ func readConfig(args []string, w io.Writer) (config, error) {
 		"answer 400 to a request with a header that describes\nthe caller's cluster, such as X-Envoy-Peer-Metadata")
 	server.BoolVar(&cfg.version, "version", false, "show the version")
 	certs := flag.NewFlagSet("certs", flag.ContinueOnError)
-	certs.StringVar(&cfg.certsOut, "out", "", "`folder` to create for the files")
+	certs.StringVar(&cfg.certsOut, "out", "", "") // see usage
 
 	flags := server
 	if len(args) > 0 && args[0] == certs.Name() {
@@ -58,7 +58,7 @@ func readConfig(args []string, w io.Writer) (config, error) {
 	err := parse(flags, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		usage(w, server, certs)
+		usage(w, server)
 		return cfg, err
 	case err != nil:
 		return cfg, err
@@ -110,7 +110,8 @@ func checkAddress(flagName, addr string) error {
 	return nil
 }
 
-func usage(w io.Writer, server, certs *flag.FlagSet) {
+// usage prints each flag with two hyphens, unlike the package flag.
+func usage(w io.Writer, flags *flag.FlagSet) {
 	fmt.Fprint(w, `books-emulator answers GET /books/v1/volumes?q=isbn:… as Google Books does,
 with sample volumes. GET /healthz answers 200. Every other request is logged as
 a line on standard output.
@@ -118,14 +119,14 @@ a line on standard output.
   books-emulator [flags]
   books-emulator certs --out FOLDER
 
-Flags:
+The second form writes ca.pem, tls.crt and tls.key to a new folder, valid for a
+year. The flags of the first:
 `)
-	printFlags(w, server)
-	fmt.Fprint(w, `
-books-emulator certs writes ca.pem, tls.crt and tls.key to a new folder, valid
-for a year. Its flag:
-`)
-	printFlags(w, certs)
+	flags.VisitAll(func(f *flag.Flag) {
+		value, text := flag.UnquoteUsage(f)
+		text = strings.ReplaceAll(text, "\n", "\n        ")
+		fmt.Fprintf(w, "  --%s\n        %s\n", strings.TrimSpace(f.Name+" "+value), text)
+	})
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprint(table, "\nBooks:\n")
 	for _, isbn := range googlebookstest.Samples() {
@@ -140,13 +141,4 @@ for a year. Its flag:
 		fmt.Fprintf(table, "  %s\t%s\n", fault.Name, fault.Doc)
 	}
 	_ = table.Flush() // fails only as fmt.Fprint would
-}
-
-// printFlags prints each flag with two hyphens.
-func printFlags(w io.Writer, flags *flag.FlagSet) {
-	flags.VisitAll(func(f *flag.Flag) {
-		value, text := flag.UnquoteUsage(f)
-		text = strings.ReplaceAll(text, "\n", "\n        ")
-		fmt.Fprintf(w, "  --%s\n        %s\n", strings.TrimSpace(f.Name+" "+value), text)
-	})
 }

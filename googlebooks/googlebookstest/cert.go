@@ -24,29 +24,19 @@ type Leaf struct {
 // certificate of the new CA that issued it, all in PEM. Nobody keeps the CA's
 // key, so the CA can sign nothing else.
 func NewCertificate(leaf Leaf) (certPEM, keyPEM, caPEM []byte, err error) {
-	// A client's clock may be behind. Some platforms refuse what is valid for longer
-	// than a year.
-	now := time.Now()
-	notBefore, notAfter := now.Add(-time.Hour), now.AddDate(1, 0, 0)
 	ca, err := sign(&x509.Certificate{
-		Subject:               pkix.Name{CommonName: "books-emulator CA"},
-		NotBefore:             notBefore,
-		NotAfter:              notAfter,
-		IsCA:                  true,
-		MaxPathLenZero:        true,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageCertSign,
+		Subject:        pkix.Name{CommonName: "books-emulator CA"},
+		IsCA:           true,
+		MaxPathLenZero: true,
+		KeyUsage:       x509.KeyUsageCertSign,
 	}, nil)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	template := &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "books-emulator"},
-		NotBefore:             notBefore,
-		NotAfter:              notAfter,
-		BasicConstraintsValid: true,
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		Subject:     pkix.Name{CommonName: "books-emulator"},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	if len(leaf.Names) == 0 {
 		leaf.Names = []string{"www.googleapis.com", "localhost", "127.0.0.1", "::1"}
@@ -67,12 +57,16 @@ func NewCertificate(leaf Leaf) (certPEM, keyPEM, caPEM []byte, err error) {
 	return certPEM, pemBlock("PRIVATE KEY", keyDER), caPEM, err
 }
 
-// sign returns a certificate for a new key. If issuer is nil, it is self-signed.
+// sign returns a certificate for a new key, valid for a year: some platforms
+// refuse more. If issuer is nil, it is self-signed.
 func sign(template *x509.Certificate, issuer *tls.Certificate) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
+	now := time.Now()
+	template.NotBefore, template.NotAfter = now.Add(-time.Hour), now.AddDate(1, 0, 0) // a client's clock may be behind
+	template.BasicConstraintsValid = true
 	if issuer == nil {
 		issuer = &tls.Certificate{Leaf: template, PrivateKey: key}
 	}
