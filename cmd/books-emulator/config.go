@@ -55,13 +55,17 @@ func readConfig(args []string, w io.Writer) (config, error) {
 	if len(args) > 0 && args[0] == certs.Name() {
 		flags, args = certs, args[1:]
 	}
-	err := parse(flags, args)
+	flags.SetOutput(io.Discard) // run reports an error in one line
+	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		usage(w, server)
 		return cfg, err
-	case err != nil:
-		return cfg, err
+	case err != nil: // spell a flag as the usage does, with two hyphens
+		text := strings.Replace(err.Error(), "flag provided but not defined:", "unknown flag", 1)
+		return cfg, errors.New(regexp.MustCompile(`((?:flag|for|argument:) )-`).ReplaceAllString(text, "$1--"))
+	case flags.NArg() > 0:
+		return cfg, fmt.Errorf("unknown argument %q", flags.Arg(0))
 	case flags == certs && cfg.certsOut == "":
 		return cfg, errors.New("certs needs --out")
 	case flags == certs:
@@ -80,23 +84,6 @@ func readConfig(args []string, w io.Writer) (config, error) {
 		cfg.Certificate = &cert
 	}
 	return cfg, errors.Join(checkAddress("http", cfg.HTTPAddr), checkAddress("https", cfg.HTTPSAddr))
-}
-
-// parse parses args. Its errors spell a flag as the usage does, with two
-// hyphens.
-func parse(flags *flag.FlagSet, args []string) error {
-	flags.SetOutput(io.Discard) // run reports an error in one line
-	err := flags.Parse(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return err
-	case err != nil:
-		text := strings.Replace(err.Error(), "flag provided but not defined:", "unknown flag", 1)
-		return errors.New(regexp.MustCompile(`((?:flag|for|argument:) )-`).ReplaceAllString(text, "$1--"))
-	case flags.NArg() > 0:
-		return fmt.Errorf("unknown argument %q", flags.Arg(0))
-	}
-	return nil
 }
 
 func checkAddress(flagName, addr string) error {
