@@ -89,25 +89,6 @@ func htmlError(status int) answer {
 	return answer{status: status, contentType: "text/html; charset=UTF-8", body: body}
 }
 
-// begin sends the headers that Google sent in 2026, without Content-Length.
-func (a answer) begin(w http.ResponseWriter) {
-	h := w.Header()
-	h.Set("Content-Type", a.contentType)
-	h["Vary"] = []string{"Origin", "X-Origin", "Referer"}
-	h.Set("Server", "ESF")
-	h.Set("X-XSS-Protection", "0")
-	h.Set("X-Frame-Options", "SAMEORIGIN")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Alt-Svc", `h3=":443"; ma=2592000,h3-29=":443"; ma=2592000`)
-	w.WriteHeader(a.status)
-	flush(w)
-}
-
-func (a answer) write(w http.ResponseWriter) {
-	a.begin(w)
-	send(w, a.body)
-}
-
 func unmarshal(embedded []byte, v any) {
 	if err := json.Unmarshal(embedded, v); err != nil {
 		panic(fmt.Sprintf("googlebookstest: %v", err))

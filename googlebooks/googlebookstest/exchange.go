@@ -21,21 +21,43 @@ type exchange struct {
 	slow time.Duration
 }
 
-func (e *exchange) good() { e.ok.write(e.w) }
+// begin sends the headers that Google sent in 2026, without Content-Length.
+func (e *exchange) begin() {
+	h := e.w.Header()
+	h.Set("Content-Type", e.ok.contentType)
+	h["Vary"] = []string{"Origin", "X-Origin", "Referer"}
+	h.Set("Server", "ESF")
+	h.Set("X-XSS-Protection", "0")
+	h.Set("X-Frame-Options", "SAMEORIGIN")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Alt-Svc", `h3=":443"; ma=2592000,h3-29=":443"; ma=2592000`)
+	e.w.WriteHeader(e.ok.status)
+	e.flush()
+}
+
+func (e *exchange) good() {
+	e.begin()
+	send(e.w, e.ok.body)
+}
+
+// always gives the same answer to every request.
+func always(a answer) func(*exchange) {
+	return func(e *exchange) {
+		e.ok = a
+		e.good()
+	}
+}
+
+// page is always a 200 with this body.
+func page(contentType, body string) func(*exchange) {
+	return always(answer{http.StatusOK, contentType, []byte(body)})
+}
 
 // insert puts members before all others of the good answer.
 func insert(members string) func(*exchange) {
 	return func(e *exchange) {
 		e.ok.body = append([]byte("{"+members+","), bytes.TrimPrefix(e.ok.body, []byte("{"))...)
 		e.good()
-	}
-}
-
-// page is an answer whatever the request is.
-func page(contentType, body string) func(*exchange) {
-	return func(e *exchange) {
-		e.setContentLength(len(body))
-		answer{http.StatusOK, contentType, []byte(body)}.write(e.w)
 	}
 }
 
@@ -66,7 +88,7 @@ func brotli(b []byte) []byte {
 
 // tenMegabytes sends the padding in pieces, so that it takes no memory.
 func (e *exchange) tenMegabytes() {
-	e.ok.begin(e.w)
+	e.begin()
 	send(e.w, []byte(`{"padding": "`))
 	piece := bytes.Repeat([]byte("x"), 32<<10)
 	for range 10 << 20 / len(piece) {
@@ -80,9 +102,9 @@ func (e *exchange) setContentLength(n int) { e.w.Header().Set("Content-Length", 
 // sendHalf sends the first half of the body and returns the rest.
 func (e *exchange) sendHalf() []byte {
 	half := len(e.ok.body) / 2
-	e.ok.begin(e.w)
+	e.begin()
 	send(e.w, e.ok.body[:half])
-	flush(e.w)
+	e.flush()
 	return e.ok.body[half:]
 }
 
@@ -144,18 +166,18 @@ func (e *exchange) slowHeaders() {
 }
 
 func (e *exchange) slowBody() {
-	e.ok.begin(e.w)
+	e.begin()
 	const pieces = 20
 	size := len(e.ok.body)
 	for i := range pieces {
 		send(e.w, e.ok.body[size*i/pieces:size*(i+1)/pieces])
-		flush(e.w)
+		e.flush()
 		e.wait(e.slow / pieces)
 	}
 }
 
 func (e *exchange) hang() {
-	e.wait(maxHang)
+	<-e.r.Context().Done()
 	panic(http.ErrAbortHandler)
 }
 
@@ -197,9 +219,9 @@ func reset(conn net.Conn) {
 	end(conn)
 }
 
-// send, flush and end ignore errors: they mean that the client has hung up.
-func send(w io.Writer, b []byte) { _, _ = w.Write(b) }
+// flush, send and end ignore errors: they mean that the client has hung up.
+func (e *exchange) flush() { _ = http.NewResponseController(e.w).Flush() }
 
-func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
+func send(w io.Writer, b []byte) { _, _ = w.Write(b) }
 
 func end(conn net.Conn) { _ = conn.Close() }

@@ -153,12 +153,11 @@ func googleErrors() []Fault {
 		}
 		body, _ := json.MarshalIndent(map[string]any{"error": entry.Error}, "", "  ") //nolint:errchkjson // valid JSON
 		fault.answer = jsonAnswer(e.Code, append(body, '\n'))
-		fault.serve = func(e *exchange) {
-			e.ok = fault.answer
-			if strings.HasSuffix(fault.Name, "-gzip") {
+		fault.serve = always(fault.answer)
+		if strings.HasSuffix(fault.Name, "-gzip") {
+			fault.serve = func(e *exchange) {
+				e.ok = fault.answer
 				coded("gzip", gzipped)(e)
-			} else {
-				e.good()
 			}
 		}
 		faults[i] = fault
@@ -177,7 +176,7 @@ func html(name string) Fault {
 	page := htmlError(status(name))
 	return Fault{
 		Name: name, Doc: fmt.Sprintf("%d, HTML page of Google's front end", page.status), Status: page.status,
-		serve: func(e *exchange) { page.write(e.w) },
+		serve: always(page),
 	}
 }
 

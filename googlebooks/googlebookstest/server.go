@@ -25,13 +25,6 @@ import (
 	"time"
 )
 
-const (
-	// defaultSlow is longer than a client should wait.
-	defaultSlow = 10 * time.Second
-	// maxHang ends a response that hangs if its client never disconnects.
-	maxHang = 5 * time.Minute
-)
-
 // Config sets where a Server listens, the certificate that it presents and how
 // it answers. The zero value answers with the sample volumes, requires no API
 // key and has no faults.
@@ -111,7 +104,7 @@ func NewServer(cfg Config) *Server {
 func Start(cfg Config) (*Server, error) { return start(cfg, false) }
 
 func start(cfg Config, recording bool) (*Server, error) {
-	cfg.Slow = cmp.Or(cfg.Slow, defaultSlow)
+	cfg.Slow = cmp.Or(cfg.Slow, 10*time.Second)
 	discard := log.New(io.Discard, "", 0)
 	cfg.Log, cfg.ErrorLog = cmp.Or(cfg.Log, discard), cmp.Or(cfg.ErrorLog, discard)
 	s := &Server{cfg: cfg, recording: recording, faults: faultsByName()}
@@ -161,7 +154,7 @@ func (s *Server) serve(addr string, tlsConfig *tls.Config) (string, error) {
 		Handler:           s,
 		Protocols:         new(http.Protocols),
 		ReadHeaderTimeout: 10 * time.Second,
-		WriteTimeout:      maxHang,
+		WriteTimeout:      5 * time.Minute,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          s.cfg.ErrorLog,
@@ -216,11 +209,10 @@ func listen(addr string) ([]net.Listener, error) {
 // Shutdown stops listening and waits for responses in progress. When ctx is
 // done, it cuts off the rest.
 func (s *Server) Shutdown(ctx context.Context) {
-	var all sync.WaitGroup
 	for _, server := range s.servers {
-		all.Go(func() { _ = server.Shutdown(ctx) }) // its error is that ctx is done
+		s.serving.Go(func() { _ = server.Shutdown(ctx) }) // its error is that ctx is done
 	}
-	all.Wait()
+	s.serving.Wait()
 	s.Close()
 }
 

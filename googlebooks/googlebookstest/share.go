@@ -24,13 +24,12 @@ func ParseShares(text string) ([]Share, error) {
 		if !known {
 			return nil, fmt.Errorf("unknown fault %q", name)
 		}
-		percent := 100.0
-		if found {
-			var err error
-			percent, err = strconv.ParseFloat(strings.TrimSuffix(number, "%"), 64)
-			if err != nil || percent <= 0 || math.IsNaN(percent) {
-				return nil, fmt.Errorf("invalid percentage %q: want a number above 0", number)
-			}
+		if !found {
+			number = "100"
+		}
+		percent, err := strconv.ParseFloat(strings.TrimSuffix(number, "%"), 64)
+		if err != nil || percent <= 0 || math.IsNaN(percent) {
+			return nil, fmt.Errorf("invalid percentage %q: want a number above 0", number)
 		}
 		sum += percent
 		shares = append(shares, Share{fault, percent})
