@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -216,46 +217,39 @@ func TestSignals(t *testing.T) {
 // emulator is a run of the program.
 type emulator struct {
 	cmd         *exec.Cmd
-	output      string // the file of standard output and standard error
-	http, https string // addresses
+	greeting    string
+	rest        io.Reader // of standard output and standard error
+	http, https string    // addresses
 }
 
 // start runs the program on free ports and waits until it listens.
 func start(t *testing.T, args ...string) *emulator {
 	t.Helper()
-	output, err := os.Create(filepath.Join(t.TempDir(), "output"))
-	require.NoError(t, err)
 	args = append([]string{"--http", "localhost:0", "--https", ":0"}, args...)
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1")
-	cmd.Stdout, cmd.Stderr = output, output
+	stdout, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	cmd.Stderr = cmd.Stdout
 	require.NoError(t, cmd.Start())
-	require.NoError(t, output.Close())
-	e := &emulator{cmd: cmd, output: output.Name()}
-	greeting := regexp.MustCompile(`https://(localhost:\d+) and http://(localhost:\d+)\n(?s:.*)go run ./cmd/details\n`)
-	require.Eventually(t, func() bool {
-		match := greeting.FindStringSubmatch(e.read(t))
-		if match != nil {
-			e.https, e.http = match[1], match[2]
-		}
-		return match != nil
-	}, patience, 10*time.Millisecond)
-	return e
-}
-
-func (e *emulator) read(t *testing.T) string {
-	t.Helper()
-	output, err := os.ReadFile(e.output)
-	assert.NoError(t, err)
-	return string(output)
+	output, greeting := bufio.NewReader(stdout), ""
+	for !strings.Contains(greeting, "DO_NOT_ENCRYPT") { // its last line
+		line, err := output.ReadString('\n')
+		require.NoError(t, err, line)
+		greeting += line
+	}
+	match := regexp.MustCompile(`https://(localhost:\d+) and http://(localhost:\d+)\n`).FindStringSubmatch(greeting)
+	require.NotNil(t, match, greeting)
+	return &emulator{cmd: cmd, greeting: greeting, rest: output, https: match[1], http: match[2]}
 }
 
 // stop ends the program and returns its output.
 func (e *emulator) stop(t *testing.T, signal os.Signal) string {
 	t.Helper()
 	require.NoError(t, e.cmd.Process.Signal(signal))
-	assert.NoError(t, e.cmd.Wait())
-	return e.read(t)
+	rest, err := io.ReadAll(e.rest)
+	assert.NoError(t, errors.Join(err, e.cmd.Wait()))
+	return e.greeting + string(rest)
 }
 
 // get makes a request over a connection of its own. It trusts the CA in caFile.
