@@ -56,7 +56,7 @@ func (s *Server) Requests() []Request {
 // panic(http.ErrAbortHandler), which net/http handles.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn, overTLS := r.Context().Value(tlsConnKey{}).(*tlsConn)
-	if overTLS {
+	if overTLS { // which net/http does not know
 		state := conn.tls.ConnectionState()
 		r.TLS = &state
 	}

@@ -90,6 +90,8 @@ func TestRefusals(t *testing.T) {
 	}
 	_, body := do(t, newClient(t, noPlain), newRequest(t, "https://"+noPlain.HTTPSAddr+comedyPath))
 	assert.Contains(t, body, book)
+	_, body = do(t, newClient(t, noPlain), newRequest(t, "http://"+noPlain.HTTPSAddr+comedyPath))
+	assert.Equal(t, "Client sent an HTTP request to an HTTPS server.\n", body)
 }
 
 // TestErrorsAreAsRecorded compares the errors with Google's own.

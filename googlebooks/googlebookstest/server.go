@@ -163,7 +163,7 @@ func (s *Server) serve(addr string, tlsConfig *tls.Config) (string, error) {
 		},
 	}
 	server.Protocols.SetHTTP1(true)
-	server.Protocols.SetUnencryptedHTTP2(tlsConfig != nil) // a tlsConn encrypts it
+	server.Protocols.SetUnencryptedHTTP2(tlsConfig != nil) // it is encrypted by tlsConn
 	s.servers = append(s.servers, server)
 	for _, listener := range listeners {
 		if tlsConfig != nil {

@@ -36,11 +36,11 @@ func (l *tlsListener) Accept() (net.Conn, error) {
 	})}, nil
 }
 
-// tlsConn is a server's connection over TLS, in HTTP/2 or HTTP/1.1. Through it, a
-// handler can send what net/http sends for no single request: GOAWAY and
-// REFUSED_STREAM.
+// tlsConn is a server's connection over TLS, in HTTP/2 or HTTP/1.1. net/http takes
+// it for one without TLS. Through it, a handler can send what net/http sends for
+// no single request: GOAWAY and REFUSED_STREAM.
 type tlsConn struct {
-	net.Conn // not *tls.Conn: net/http would write to that itself
+	net.Conn // not *tls.Conn: if it had a ConnectionState, net/http would expect no HTTP/2
 
 	tls       *tls.Conn
 	handshake func() error // makes it once
