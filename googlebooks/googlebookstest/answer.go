@@ -55,7 +55,7 @@ func Samples() []string {
 // ISBN-10 or ISBN-13. Google accepts the word isbn in any case, and hyphens.
 func search(q string) []byte {
 	field, isbn, _ := strings.Cut(q, ":")
-	isbn = strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(isbn))
+	isbn = strings.NewReplacer("-", "", " ", "").Replace(isbn)
 	for _, name := range Samples() {
 		body := Sample(name)
 		if strings.EqualFold(field, "isbn") && bytes.Contains(body, []byte(`"identifier": "`+isbn+`"`)) {

@@ -192,7 +192,6 @@ func envoy(name, doc, words string) Fault {
 			if status(name) == http.StatusProxyAuthRequired {
 				e.w.Header().Set("Proxy-Authenticate", `Basic realm="proxy"`)
 			}
-			e.setContentLength(len(words))
 			e.w.Header().Set("Server", "envoy")
 			e.w.WriteHeader(status(name))
 			send(e.w, []byte(words))

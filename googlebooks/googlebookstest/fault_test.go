@@ -175,6 +175,7 @@ func TestFaults(t *testing.T) {
 				}
 				if fault.Words != "" {
 					assert.Equal(t, "text/plain", got.header.Get("Content-Type"))
+					assert.Equal(t, strconv.Itoa(len(fault.Words)), got.header.Get("Content-Length"))
 				}
 				requests := srv.Requests()
 				require.Len(t, requests, calls, fault.Name)
@@ -207,8 +208,10 @@ func TestFaultsOfStreams(t *testing.T) {
 		})
 	}
 	all.Wait()
+	srv.Script("close")
+	assert.ErrorContains(t, receive(t, c, "https://"+srv.HTTPSAddr+comedyPath).err, "INTERNAL_ERROR")
 	requests := srv.Requests()
-	assert.Len(t, requests, 1+callers+callers/2, "each refused once")
+	assert.Len(t, requests, 1+callers+callers/2+1, "each refused once")
 	for _, r := range requests {
 		assert.Equal(t, requests[0].RemoteAddr, r.RemoteAddr)
 	}

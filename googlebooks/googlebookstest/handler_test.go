@@ -28,6 +28,7 @@ func TestQueries(t *testing.T) {
 		"q=ISBN%3A0141439513":      sample("9780141439518"),
 		"q=isbn:9789999999991":     none,
 		"q=0486424618":             none,
+		"q=intitle:0486424618":     none,
 		"":                         `"required"`,
 		"q=":                       `"queryRequired"`,
 	} {
