@@ -2,6 +2,8 @@ package details
 
 import (
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 
 	"example.com/bookinfo/googlebooks"
@@ -10,7 +12,11 @@ import (
 // advice returns what a person should do about a failed lookup. It returns "" if
 // the message says enough, or if the cause is not known.
 func advice(e *googlebooks.Error) string {
-	says := func(words string) bool { return strings.Contains(e.Words, words) }
+	says := func(words string) bool { return !e.FromAPI && strings.Contains(e.Words, words) }
+	target, err := url.Parse(e.Location)
+	if err != nil { // "an invalid URL"
+		target = new(url.URL)
+	}
 	switch {
 	// Google's reasons.
 	case e.Reason == "sslRequired":
@@ -30,9 +36,9 @@ func advice(e *googlebooks.Error) string {
 		return "GOOGLE_BOOKS_API_KEY belongs to that project"
 	case e.StatusCode == http.StatusTooManyRequests && e.NoKey:
 		return "Set GOOGLE_BOOKS_API_KEY: Google refuses calls without a key"
-	case says("per minute"), e.Reason == "userRateLimitExceeded":
+	case e.FromAPI && strings.Contains(e.Words, "per minute"), e.Reason == "userRateLimitExceeded":
 		return "Try again in a minute; CACHE_TTL saves calls"
-	case e.Reason == "rateLimitExceeded", e.Reason == "quotaExceeded":
+	case e.FromAPI && e.StatusCode == http.StatusTooManyRequests, e.Reason == "rateLimitExceeded", e.Reason == "quotaExceeded":
 		return "The daily quota resets at midnight Pacific time; CACHE_TTL saves calls"
 	case e.Reason == "dailyLimitExceeded": // Google's words say when it resets
 		return "CACHE_TTL saves calls"
@@ -46,13 +52,13 @@ func advice(e *googlebooks.Error) string {
 		return "The mesh's rate limit refused the call"
 	case says("RBAC: access denied"):
 		return "An AuthorizationPolicy of the mesh refused the call"
-	case says("egress policy"): // of deploy/books-only
+	case says("egress policy: "): // of deploy/books-only
 		return "The mesh's egress policy refused the call: see the VirtualService"
 	case says("no healthy upstream"):
 		return "The sidecar has no address for the upstream: check name resolution and the endpoints of its ServiceEntry"
 	case says("reset reason: connection termination"):
 		return "The upstream closed the connection. Try again"
-	case says("connection failure"): // since 1.38.1, Envoy leaves out why, which may be a certificate
+	case says("reset reason: remote connection failure"), says("reset reason: connection failure"): // since 1.38.1, Envoy leaves out why, which may be a certificate
 		return "The sidecar's access log says why it could not connect: check the endpoints of the ServiceEntry, and caCertificates, sni and subjectAltNames in the DestinationRule"
 	case says("HTTP request to an HTTPS server"), says(`malformed HTTP response "\x15\x03`): // a TLS alert
 		return "Plain HTTP reached a TLS port: check that a DestinationRule originates TLS for it"
@@ -68,9 +74,9 @@ func advice(e *googlebooks.Error) string {
 		return "A proxy on the way requires authentication"
 	case e.StatusCode == http.StatusProxyAuthRequired:
 		return "The proxy requires authentication: set HTTPS_PROXY to http://user:password@host:port"
-	case e.Reason == googlebooks.ReasonRedirect && strings.Contains(e.Location, "google.") && strings.Contains(e.Location, "/sorry"):
+	case e.Reason == googlebooks.ReasonRedirect && isGoogle(target.Hostname()) && strings.HasPrefix(target.Path, "/sorry/"):
 		return "Google throttles this network's address: try later, or from another network"
-	case e.Reason == googlebooks.ReasonRedirect && e.PlainHTTP && strings.HasPrefix(e.Location, "https:"):
+	case e.Reason == googlebooks.ReasonRedirect && e.PlainHTTP && target.Scheme == "https" && target.Hostname() == hostname(e.Host):
 		return clearText
 
 	// Failures on the way to Google.
@@ -84,11 +90,12 @@ func advice(e *googlebooks.Error) string {
 		return "If you trust its CA, set GOOGLE_BOOKS_CA_FILE"
 	case e.Reason == googlebooks.ReasonNotTLS:
 		return "If a sidecar originates TLS, set DO_NOT_ENCRYPT=true or delete its DestinationRule"
-	case says("protocol version"):
+	case e.Reason == googlebooks.ReasonNotHTTP && says("protocol version"):
 		return "The server offers only TLS 1.1 or older, and the service needs TLS 1.2 or newer"
 	case e.Reason == googlebooks.ReasonNoAnswer:
 		return "Check that it can be reached; in a mesh, check its ServiceEntry and, in ambient, its waypoint"
-	case e.StatusCode >= http.StatusInternalServerError,
+	case e.StatusCode == http.StatusInternalServerError, e.StatusCode == http.StatusBadGateway,
+		e.StatusCode == http.StatusServiceUnavailable, e.Reason == googlebooks.ReasonReset,
 		e.Reason == googlebooks.ReasonTruncated, e.Reason == googlebooks.ReasonNoItems:
 		return "Try again"
 	case !e.FromAPI && e.Host != googlebooks.DefaultHost:
@@ -99,6 +106,14 @@ func advice(e *googlebooks.Error) string {
 
 // clearText is the advice if a server says that a call was not encrypted.
 const clearText = "Clear text reached a server: set DO_NOT_ENCRYPT=true only where the mesh originates TLS"
+
+// isGoogle reports whether a host is one that shows Google's page /sorry.
+func isGoogle(host string) bool {
+	return regexp.MustCompile(`^(www|ipv4|ipv6)\.google\.(com|[a-z]{2}|com?\.[a-z]{2})$`).MatchString(host)
+}
+
+// hostname returns a host without its port.
+func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
 // explain returns what happened and what to do about it.
 func explain(e *googlebooks.Error) string {

@@ -28,6 +28,7 @@ func (e *bodyError) Error() string { return e.what }
 func readBody(res *http.Response) ([]byte, error) {
 	sent := &io.LimitedReader{R: res.Body, N: maxBody + 1}
 	var plain io.Reader = sent
+	inGzip := false
 	switch coding := contentCoding(res.Header); coding {
 	case "":
 	case "gzip", "x-gzip":
@@ -38,7 +39,7 @@ func readBody(res *http.Response) ([]byte, error) {
 		if err != nil {
 			return nil, unzipError(err, sent)
 		}
-		plain = zipped
+		plain, inGzip = zipped, true
 	default:
 		return nil, &bodyError{fmt.Sprintf("the content coding %q, which was not requested", coding)}
 	}
@@ -49,7 +50,7 @@ func readBody(res *http.Response) ([]byte, error) {
 	if b.Len() > maxBody || sent.N == 0 {
 		return nil, &bodyError{"more than 1 MiB"}
 	}
-	if plain != sent {
+	if inGzip {
 		err = unzipError(err, sent)
 	}
 	return b.Bytes(), err

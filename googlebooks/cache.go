@@ -95,7 +95,7 @@ func (c *Cache) Lookup(ctx context.Context, isbn ISBN, _ http.Header) (Result, e
 	select {
 	case <-shared.done:
 	case <-ctx.Done():
-		return Result{}, ctx.Err()
+		return Result{Outcome: outcome}, ctx.Err()
 	}
 	result := Result{Volume: shared.result.Volume, Outcome: outcome}
 	if outcome == OutcomeMiss {

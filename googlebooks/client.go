@@ -34,7 +34,7 @@ const DefaultTimeout = 2500 * time.Millisecond
 type Config struct {
 	Host      string            // host or host:port; default: DefaultHost
 	PlainHTTP bool              // use http and port 80 instead of https and port 443
-	Proxy     *url.URL          // HTTP or SOCKS5 proxy for HTTPS; with PlainHTTP, it is not used
+	Proxy     *url.URL          // proxy for HTTPS, with http or https; with PlainHTTP, it is not used
 	RootCAs   *x509.CertPool    // CAs to trust; default: the system's
 	APIKey    string            // sent in the header X-Goog-Api-Key and nowhere else
 	Country   string            // ISO 3166-1 code; default: Google locates the IP address
@@ -132,7 +132,7 @@ func (c *Client) Lookup(ctx context.Context, isbn ISBN, header http.Header) (Res
 	}
 	var result Result
 	err := c.retry(ctx, func(number int, deadline time.Time) (err error) {
-		ctx, cancel := context.WithDeadline(ctx, deadline)
+		ctx, cancel := context.WithDeadline(withDials(ctx), deadline)
 		defer cancel()
 		begin := time.Now()
 		try := Try{Number: number}
@@ -176,8 +176,13 @@ func (c *Client) call(ctx context.Context, isbn ISBN, header http.Header) (v *Vo
 		return nil, res.StatusCode, c.errBody(err)
 	}
 	v, err = decodeVolume(body, isbn)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return nil, res.StatusCode, c.errBadAnswer(err)
+	switch {
+	case err == nil, errors.Is(err, ErrNotFound):
+		return v, res.StatusCode, err
+	case errors.Is(err, errNotVolumes):
+		if e := c.errStatus(res, body, nil); e.FromAPI { // an error with status 200
+			return nil, res.StatusCode, e
+		}
 	}
-	return v, res.StatusCode, err
+	return nil, res.StatusCode, c.errBadAnswer(err)
 }

@@ -22,8 +22,8 @@ type item struct {
 }
 
 var (
-	errNotVolumes = errors.New("it has neither totalItems nor items")
-	errNoItems    = errors.New("it has hits, but no items")
+	errNotVolumes = errors.New("it has neither volumes nor a number of hits")
+	errNoItems    = errors.New("it has hits, but no volume")
 )
 
 // decodeVolume returns the volume in body that has the ISBN. If none has it, it
@@ -49,10 +49,10 @@ func decodeVolume(body []byte, isbn ISBN) (*Volume, error) {
 	}
 	hits, err := strconv.ParseFloat(string(a.TotalItems), 64)
 	switch {
-	case err == nil && hits == 0:
-		return nil, fmt.Errorf("%w: %s", ErrNotFound, isbn)
-	case err != nil && a.Items == nil:
+	case err != nil && !errors.Is(err, strconv.ErrRange): // it is huge
 		return nil, errNotVolumes
+	case hits == 0:
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, isbn)
 	}
 	return nil, errNoItems
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
+	"unicode/utf8"
 )
 
 // ErrNotFound reports that Google Books has no volume with an ISBN. The error
@@ -28,6 +29,7 @@ const (
 	ReasonTimeout     = "timeout"     // no complete response in time, or a proxy reported a timeout
 	ReasonCanceled    = "canceled"    // the caller went away
 	ReasonCertificate = "certificate" // the server's certificate is not trusted
+	ReasonReset       = "reset"       // the server ended the HTTP/2 stream or connection without a response
 	ReasonNotTLS      = "notTLS"      // the server does not speak TLS
 	ReasonNotHTTP     = "notHTTP"     // something answered, but not with an HTTP response that this client accepts
 	ReasonRedirect    = "redirect"    // a redirect, which is not followed
@@ -90,12 +92,6 @@ func (e *Error) Timeout() bool {
 // bytes into its text.
 const maxWords = 256
 
-// The Op of net/http's errors about a proxy.
-const (
-	opProxy = "proxyconnect"
-	opSOCKS = "socks connect"
-)
-
 // newError returns an Error about the client's host.
 func (c *Client) newError(status int, reason, message string) *Error {
 	return &Error{Host: c.base.Host, PlainHTTP: c.base.Scheme == "http", StatusCode: status, Reason: reason, Message: message}
@@ -108,15 +104,14 @@ func (c *Client) errNoResponse(err error) *Error {
 	_, noName := errors.AsType[*net.DNSError](err)
 	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
 	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
-	netErr, isNet := errors.AsType[*net.OpError](err)
+	proxy, isProxy := errors.AsType[*proxyError](err)
 	switch {
 	case errors.Is(err, context.Canceled):
 		e.Reason, e.Message = ReasonCanceled, "the caller went away"
-	case isNet && (netErr.Op == opProxy || netErr.Op == opSOCKS):
-		e.Reason, e.Message = ReasonProxy, "the proxy did not connect to "+c.upstream
-		if refused, ok := errors.AsType[*refusedError](err); ok {
-			e.StatusCode = refused.status
-			e.Message += fmt.Sprintf(": it answered %d", refused.status)
+	case isProxy:
+		e.StatusCode, e.Reason, e.Message = proxy.status, ReasonProxy, "the proxy did not connect to "+c.upstream
+		if proxy.status != 0 {
+			e.Message += fmt.Sprintf(": it answered %d", proxy.status)
 		}
 	case noName:
 		e.Reason, e.Message = ReasonDNS, c.base.Hostname()+" does not resolve"
@@ -127,27 +122,44 @@ func (c *Client) errNoResponse(err error) *Error {
 		e.Message = fmt.Sprintf("the certificate of %s is not trusted: %s", c.upstream, e.Words)
 	case notTLS:
 		e.Reason, e.Message = ReasonNotTLS, c.upstream+" does not speak TLS"
-	case errors.Is(err, io.ErrUnexpectedEOF):
+	case cutOff(err):
 		e.Reason, e.Message = ReasonTruncated, "the answer of "+c.upstream+" was cut off"
-	case isNet && netErr.Op != "remote error" && netErr.Op != "local error", connectionLost(err): // these two are TLS alerts
+	case resetByServer(err):
+		e.Reason, e.Message = ReasonReset, c.upstream+" broke off the call"
+	case noAnswer(err):
 		e.Reason, e.Message = ReasonNoAnswer, "no answer from "+c.upstream
 	default:
-		e.Reason, e.Words = ReasonNotHTTP, c.printable(err.Error())
+		e.Reason = ReasonNotHTTP
+		e.Words = c.printable(strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: "))
 		e.Message = fmt.Sprintf("%s answered, but not as the Books API does: %s", c.upstream, e.Words)
 	}
 	return e
 }
 
-// connectionLost reports whether the connection ended before a response began,
-// or the server refused the HTTP/2 stream. net/http does not export these errors.
-func connectionLost(err error) bool {
-	if _, ok := errors.AsType[syscall.Errno](err); ok || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-		return true
-	}
+// cutOff reports whether the connection ended within a response's header. In the
+// middle of a line, net/http takes the rest for a malformed one.
+func cutOff(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "malformed MIME header: missing colon")
+}
+
+// resetByServer reports whether the server ended the HTTP/2 stream (RST_STREAM)
+// or connection (GOAWAY). net/http does not export these errors.
+func resetByServer(err error) bool {
 	text := err.Error()
-	return slices.ContainsFunc([]string{
-		"server closed idle connection", "client conn", "GOAWAY", "received from peer",
-	}, func(sign string) bool { return strings.Contains(text, sign) })
+	return errors.Is(err, errTooManyDials) || strings.Contains(text, "received from peer") || strings.Contains(text, "GOAWAY")
+}
+
+// noAnswer reports whether the connection failed before a response began. The
+// texts are those of net/http for a connection that ends while it is idle, or
+// that no longer answers pings. A TLS alert is an answer.
+func noAnswer(err error) bool {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e.Op != "remote error" && e.Op != "local error" // TLS alerts
+	}
+	_, isErrno := errors.AsType[syscall.Errno](err)
+	text := err.Error()
+	return isErrno || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
+		strings.Contains(text, "server closed idle connection") || strings.Contains(text, "http2: client conn")
 }
 
 // errBody returns the Error of a response with status 200 whose body could not
@@ -204,8 +216,13 @@ func (c *Client) errStatus(res *http.Response, body []byte, err error) *Error {
 	}
 	known := slices.Contains(apiReasons(), reason)
 	for _, d := range a.Error.Details {
-		if slices.Contains(keyReasons(), d.Reason) {
+		switch {
+		case slices.Contains(keyReasons(), d.Reason):
 			reason, known = d.Reason, true
+		case d.Reason == "SERVICE_DISABLED":
+			reason, known = "accessNotConfigured", true
+		case d.Reason == "RATE_LIMIT_EXCEEDED":
+			reason, known = "rateLimitExceeded", true
 		}
 	}
 	words := a.Error.Message
@@ -225,13 +242,13 @@ func (c *Client) errStatus(res *http.Response, body []byte, err error) *Error {
 // of a proxy.
 func (c *Client) errNotAPI(res *http.Response, body []byte, err error) *Error {
 	e := c.newError(res.StatusCode, ReasonNotAPI, fmt.Sprintf("%s answered %d", c.upstream, res.StatusCode))
-	switch {
+	switch location := res.Header.Get("Location"); {
 	case res.StatusCode == http.StatusProxyAuthRequired:
 		e.Reason = ReasonProxy
 	case e.Timeout():
 		e.Reason = ReasonTimeout
-	case res.StatusCode >= 300 && res.StatusCode < 400 && res.Header.Get("Location") != "":
-		e.Reason, e.Location = ReasonRedirect, c.location(res.Header.Get("Location"))
+	case location != "" && slices.Contains([]int{301, 302, 303, 307, 308}, res.StatusCode):
+		e.Reason, e.Location = ReasonRedirect, c.location(location)
 		e.Message += ", a redirect to " + e.Location
 		return e
 	}
@@ -240,21 +257,41 @@ func (c *Client) errNotAPI(res *http.Response, body []byte, err error) *Error {
 	switch {
 	case isBad:
 		e.Message += " with " + c.printable(bad.what)
-		return e
-	case bytes.HasPrefix(body, []byte("<")):
+	case isHTML(body):
 		e.Message += " with an HTML page"
-		return e
-	case bytes.ContainsFunc(body, func(r rune) bool { return r < ' ' && !unicode.IsSpace(r) }):
+	case !isText(body):
 		e.Message += " with a body that is not text" // compressed, perhaps
-		return e
+	case len(body) == 0 && err != nil:
+		e.Message += " with a body that was cut off"
 	case len(body) == 0:
 		e.Message += " without a body"
 		if e.Reason == ReasonNotAPI {
 			e.Reason = ReasonEmpty
 		}
+	default:
+		e.Words = c.printable(string(body))
 	}
-	e.Words = c.printable(string(body))
 	return e.withWords()
+}
+
+func isHTML(body []byte) bool {
+	start := bytes.ToLower(body[:min(len(body), 512)])
+	return bytes.HasPrefix(start, []byte("<!doctype html")) || bytes.Contains(start, []byte("<html"))
+}
+
+// isText reports whether a body has no control characters and at most a few bytes
+// that are not UTF-8.
+func isText(body []byte) bool {
+	invalid := 0
+	for _, r := range string(body) {
+		switch {
+		case r == utf8.RuneError:
+			invalid++
+		case unicode.IsControl(r) && !unicode.IsSpace(r):
+			return false
+		}
+	}
+	return invalid <= len(body)/8
 }
 
 // location returns the target of a redirect, without what may hold a secret:

@@ -55,7 +55,7 @@ func transient(err error) bool {
 		return false
 	}
 	switch e.Reason {
-	case ReasonNoAnswer, ReasonDNS, ReasonTruncated, ReasonNoItems:
+	case ReasonNoAnswer, ReasonReset, ReasonDNS, ReasonTruncated, ReasonNoItems:
 		return true
 	case ReasonCanceled:
 		return false

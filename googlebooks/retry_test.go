@@ -71,8 +71,8 @@ func TestTries(t *testing.T) {
 	none := httpmock.NewStringResponder(http.StatusOK, `{"totalItems":0}`)
 	noItems := httpmock.NewStringResponder(http.StatusOK, `{"totalItems":1}`)
 	stream := httpmock.NewStringResponder(http.StatusRequestTimeout, "stream timeout")
-	noProxy := httpmock.NewErrorResponder(&net.OpError{Op: opProxy, Err: syscall.ECONNREFUSED})
-	proxy407 := httpmock.NewErrorResponder(&net.OpError{Op: opProxy, Err: &refusedError{407}})
+	noProxy := httpmock.NewErrorResponder(&proxyError{err: syscall.ECONNREFUSED})
+	proxy407 := httpmock.NewErrorResponder(&proxyError{407, errors.New("refused")})
 	banner := httpmock.NewErrorResponder(errors.New(`malformed HTTP response "SSH-2.0"`))
 	type answers []httpmock.Responder
 	for name, tc := range map[string]struct {

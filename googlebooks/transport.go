@@ -3,10 +3,10 @@ package googlebooks
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
+	"errors"
 	"net"
 	"net/http"
-	"net/url"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,25 +42,22 @@ type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 // connections with dial.
 //
 // Idle connections are closed after a second: a proxy whose configuration
-// changes keeps serving its open connections, so the change would take effect
-// late. Under load, no connection is idle that long.
+// changes keeps serving its open connections, so a person who changes it would
+// have to wait for the effect. Under load, no connection is idle that long.
 //
 // MaxConnsPerHost: an HTTP/2 connection carries a hundred calls or more, but
 // until the first one is established, each call of a burst would do its own TLS
-// handshake. Plain HTTP needs a connection per call, so it has no limit. Calls
-// through a proxy have none either: net/http waits up to a minute for the
-// answer to CONNECT, which would occupy a place for that long.
+// handshake. Plain HTTP needs a connection per call, so it has no limit.
 //
 // No compression: decompressing 3 KB costs a quarter of the service's CPU time
 // and saves no round trip.
 func newTransport(cfg Config, timeout time.Duration, dial dialer) *http.Transport {
 	dialTimeout := share(dialShare, timeout)
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs, NextProtos: []string{"h2", "http/1.1"}}
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.RootCAs}
 	t := &http.Transport{
-		DialContext:         dial.within(dialTimeout),
-		TLSClientConfig:     tlsConfig,
-		TLSHandshakeTimeout: dialTimeout, // with a proxy; without one, DialTLSContext limits it
-		ForceAttemptHTTP2:   true,
+		DialContext:       dial.limited(dialTimeout),
+		TLSClientConfig:   tlsConfig,
+		ForceAttemptHTTP2: true,
 		HTTP2: &http.HTTP2Config{
 			SendPingTimeout: max(minPing, share(pingAfterShare, timeout)),
 			PingTimeout:     max(minPing, share(pingTimeoutShare, timeout)),
@@ -72,34 +69,51 @@ func newTransport(cfg Config, timeout time.Duration, dial dialer) *http.Transpor
 		WriteBufferSize:        requestBuffer,
 		DisableCompression:     true,
 	}
-	switch {
-	case cfg.PlainHTTP:
-	case cfg.Proxy != nil:
-		t.Proxy, t.OnProxyConnectResponse = http.ProxyURL(cfg.Proxy), refusedByProxy
-	default:
+	if !cfg.PlainHTTP {
+		if cfg.Proxy != nil {
+			dial = dial.through(cfg.Proxy, tlsConfig)
+		}
 		t.MaxConnsPerHost = maxTLSPerHost
-		t.DialTLSContext = dial.tls(tlsConfig).within(dialTimeout)
+		t.DialTLSContext = dial.tls(tlsConfig, "h2", "http/1.1").limited(dialTimeout)
 	}
 	return t
 }
 
-// within returns a dialer that gives up after a while.
-func (dial dialer) within(timeout time.Duration) dialer {
+// limited returns a dialer that gives up after a while, and that opens at most
+// maxDials connections for a try. net/http repeats a call by itself if the server
+// says that it did not process it, as with GOAWAY: at once, and without end.
+func (dial dialer) limited(timeout time.Duration) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if dials, ok := ctx.Value(dialsKey{}).(*atomic.Int32); ok && dials.Add(1) > maxDials {
+			return nil, errTooManyDials
+		}
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		return dial(ctx, network, addr)
 	}
 }
 
+// maxDials limits the connections that are opened for one try.
+const maxDials = 3
+
+var errTooManyDials = errors.New("the server closed every connection")
+
+// dialsKey is the key of the number of connections opened for a try.
+type dialsKey struct{}
+
+func withDials(ctx context.Context) context.Context {
+	return context.WithValue(ctx, dialsKey{}, new(atomic.Int32))
+}
+
 // tls returns a dialer that also makes the TLS handshake.
-func (dial dialer) tls(cfg *tls.Config) dialer {
+func (dial dialer) tls(cfg *tls.Config, protocols ...string) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
 		cfg := cfg.Clone()
+		cfg.NextProtos = protocols
 		cfg.ServerName, _, _ = net.SplitHostPort(addr) // net/http adds the port
 		encrypted := tls.Client(conn, cfg)
 		if err := encrypted.HandshakeContext(ctx); err != nil {
@@ -108,20 +122,4 @@ func (dial dialer) tls(cfg *tls.Config) dialer {
 		}
 		return encrypted, nil
 	}
-}
-
-// refusedByProxy returns the error of a CONNECT that the proxy refused, in the
-// form of net/http's error for a proxy that it cannot reach.
-func refusedByProxy(_ context.Context, _ *url.URL, _ *http.Request, res *http.Response) error {
-	if res.StatusCode == http.StatusOK {
-		return nil
-	}
-	return &net.OpError{Op: opProxy, Net: "tcp", Err: &refusedError{res.StatusCode}}
-}
-
-// refusedError is the status of a refused CONNECT.
-type refusedError struct{ status int }
-
-func (e *refusedError) Error() string {
-	return fmt.Sprintf("the proxy answered CONNECT with %d", e.status)
 }

@@ -4,12 +4,13 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"sync"
 	"sync/atomic"
@@ -154,44 +155,139 @@ func callAtOnce(t *testing.T, c *Client, callers int) {
 	all.Wait()
 }
 
+// tlsServer returns a function that serves a connection over TLS, with the book,
+// and the CAs to trust. It works on a fake clock.
+func tlsServer(t *testing.T) (serve func(net.Conn), cfg *tls.Config, roots *x509.CertPool) {
+	t.Helper()
+	certPEM, keyPEM, caPEM, err := googlebookstest.NewCertificate(googlebookstest.Leaf{})
+	require.NoError(t, err)
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	require.NoError(t, err)
+	roots = x509.NewCertPool()
+	require.True(t, roots.AppendCertsFromPEM(caPEM))
+	cfg = &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}
+	l := &chanListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	server := &http.Server{
+		TLSConfig: cfg.Clone(),
+		Handler:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, comedy) }),
+	}
+	go func() { _ = server.ServeTLS(l, "", "") }()
+	t.Cleanup(func() { _ = server.Close() })
+	return func(conn net.Conn) { l.conns <- conn }, cfg, roots
+}
+
+// chanListener accepts connections from a channel.
+type chanListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (l *chanListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *chanListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *chanListener) Addr() net.Addr { return &net.TCPAddr{} }
+
 // TestHungConnections: connections that are accepted and then hang take nothing
 // from later tries and later callers. net/http does not end them with the call.
 func TestHungConnections(t *testing.T) {
 	t.Parallel()
 	const callers = maxTLSPerHost + 16
-	google := googlebookstest.NewServer(googlebookstest.Config{})
-	t.Cleanup(google.Close)
-	proxy := httptest.NewServer(connectTo(google.HTTPSAddr))
-	t.Cleanup(proxy.Close)
-	proxyURL, err := url.Parse(proxy.URL)
-	require.NoError(t, err)
-	for name, cfg := range map[string]Config{"TLS handshake": {}, "CONNECT": {Proxy: proxyURL}, "plain HTTP": {PlainHTTP: true}} {
+	proxy := &url.URL{Scheme: "http", Host: "proxy", User: url.UserPassword("user", "pass")}
+	for name, cfg := range map[string]Config{"TLS handshake": {}, "CONNECT": {Proxy: proxy}, "plain HTTP": {PlainHTTP: true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-			require.NoError(t, err)
-			defer func() { require.NoError(t, silent.Close()) }()
-			var dials atomic.Int64
-			cfg.Timeout = 9 * time.Second
-			c := connect(t, cfg, google, func(dial dialer) dialer {
-				return func(ctx context.Context, network, address string) (net.Conn, error) {
-					if dials.Add(1) <= callers {
-						address = silent.Addr().String()
+			synctest.Test(t, func(t *testing.T) {
+				serve, _, roots := tlsServer(t)
+				silent := pipeTo("")
+				plain := pipeTo(fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(comedy), comedy))
+				var dials atomic.Int64
+				cfg.RootCAs = roots
+				transport := newTransport(cfg, DefaultTimeout, func(ctx context.Context, network, address string) (net.Conn, error) {
+					switch {
+					case dials.Add(1) <= callers:
+						return silent(ctx, network, address)
+					case cfg.PlainHTTP:
+						return plain(ctx, network, address)
 					}
-					return dial(ctx, network, address)
-				}
+					client, server := net.Pipe()
+					go func() {
+						if cfg.Proxy != nil {
+							assert.Equal(t, "proxy:80", address)
+							r, err := http.ReadRequest(bufio.NewReader(server))
+							if assert.NoError(t, err) {
+								assert.Equal(t, "CONNECT www.googleapis.com:443", r.Method+" "+r.RequestURI)
+								assert.Equal(t, "Basic dXNlcjpwYXNz", r.Header.Get("Proxy-Authorization"))
+							}
+							_, _ = io.WriteString(server, "HTTP/1.1 200 OK\r\n\r\n")
+						}
+						serve(server)
+					}()
+					return client, nil
+				})
+				defer transport.CloseIdleConnections()
+				cfg.Transport = transport
+				c, err := New(cfg)
+				require.NoError(t, err)
+				callAtOnce(t, c, callers)
+				start := time.Now()
+				got, err := c.Lookup(t.Context(), "0486424618", nil)
+				require.NoError(t, err)
+				assert.Equal(t, 1, got.Last.Number, "a later caller does not notice")
+				assert.Less(t, time.Since(start), 10*time.Millisecond)
+				time.Sleep(DefaultTimeout) // for dials that no call waits for
 			})
-			callAtOnce(t, c, callers)
-			got, err := c.Lookup(t.Context(), "0486424618", nil)
-			require.NoError(t, err)
-			assert.Equal(t, 1, got.Last.Number, "a later caller does not notice")
 		})
 	}
 }
 
+// TestGoAway: net/http repeats a call by itself, without end, if the server says
+// that it did not process it.
+func TestGoAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		_, tlsConfig, roots := tlsServer(t)
+		const frames = "\x00\x00\x00\x04\x00\x00\x00\x00\x00" + // SETTINGS
+			"\x00\x00\x08\x07\x00\x00\x00\x00\x00" + "\x00\x00\x00\x00" + "\x00\x00\x00\x00" // GOAWAY, nothing processed
+		var dials atomic.Int64
+		cfg := Config{RootCAs: roots}
+		cfg.Transport = newTransport(cfg, DefaultTimeout, func(context.Context, string, string) (net.Conn, error) {
+			dials.Add(1)
+			client, server := net.Pipe()
+			go func() {
+				conn := tls.Server(server, tlsConfig)
+				go func() { _, _ = io.Copy(io.Discard, conn) }()
+				_, _ = io.WriteString(conn, frames)
+				time.Sleep(time.Second)
+				_ = conn.Close()
+			}()
+			return client, nil
+		})
+		c, err := New(cfg)
+		require.NoError(t, err)
+		got, err := c.Lookup(t.Context(), "0486424618", nil)
+		require.EqualError(t, err, "www.googleapis.com:443 broke off the call")
+		assert.Equal(t, ReasonReset, got.Last.Reason)
+		assert.Equal(t, maxTries, got.Last.Number)
+		assert.EqualValues(t, maxTries*maxDials, dials.Load())
+		time.Sleep(time.Minute) // all connections are closed
+	})
+}
+
 // TestDialIsBounded: resolving, connecting and the TLS handshake end before the
-// try does, so that the error says what hung. HTTPS without a proxy limits how
-// many there are at once.
+// try does, so that the error says what hung. HTTPS limits how many there are at
+// once.
 func TestDialIsBounded(t *testing.T) {
 	t.Parallel()
 	const callers = maxTLSPerHost + 16
@@ -205,9 +301,10 @@ func TestDialIsBounded(t *testing.T) {
 	}{
 		"HTTPS, name":      {https, nil, ReasonDNS, maxTLSPerHost},
 		"plain HTTP, name": {plain, nil, ReasonDNS, callers},
-		"proxy, name":      {proxy, nil, ReasonProxy, callers},
+		"proxy, name":      {proxy, nil, ReasonProxy, maxTLSPerHost},
+		"proxy, CONNECT":   {proxy, silent, ReasonProxy, maxTLSPerHost},
 		"HTTPS, TLS":       {https, silent, ReasonTimeout, maxTLSPerHost},
-		"proxy, TLS":       {proxy, connected, ReasonTimeout, callers},
+		"proxy, TLS":       {proxy, connected, ReasonTimeout, maxTLSPerHost},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -287,26 +384,4 @@ func TestHungConnectionIsDropped(t *testing.T) {
 	got, err := c.Lookup(t.Context(), "0486424618", nil)
 	require.NoError(t, err)
 	assert.Equal(t, 1, got.Last.Number, "the dead connection is gone")
-}
-
-// connectTo returns the handler of a proxy that connects everything to addr.
-func connectTo(addr string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		upstream, err := new(net.Dialer).DialContext(r.Context(), "tcp", addr)
-		if err != nil {
-			return
-		}
-		defer upstream.Close()
-		w.WriteHeader(http.StatusOK)
-		client, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			return
-		}
-		defer client.Close()
-		go func() {
-			_, _ = io.Copy(upstream, client)
-			_ = upstream.Close()
-		}()
-		_, _ = io.Copy(client, upstream)
-	}
 }

@@ -11,7 +11,6 @@ import (
 	"os"
 	"reflect"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +40,7 @@ type config struct {
 	LogLevel   slog.Level    `envconfig:"LOG_LEVEL" default:"info" want:"debug, info, warn or error" desc:"minimum level of log lines"`
 	HTTPSProxy proxy         `envconfig:"HTTPS_PROXY" want:"a URL" desc:"proxy for the calls to Google, except over plain HTTP"`
 	HTTPProxy  proxy         `envconfig:"HTTP_PROXY" want:"a URL" desc:"not used: over plain HTTP, the sidecar is the proxy"`
-	NoProxy    noProxy       `envconfig:"NO_PROXY" want:"host,host,…" desc:"hosts to call without the proxy"`
+	NoProxy    string        `envconfig:"NO_PROXY" want:"host,host,…" desc:"hosts to call without the proxy"`
 }
 
 // The limits of the durations. A lookup must end before the server's write and
@@ -67,7 +66,7 @@ func readConfig(args []string) (config, error) {
 	case errors.Is(err, flag.ErrHelp):
 		return cfg, err
 	case err != nil:
-		return cfg, fmt.Errorf("%s; see --help", strings.Replace(err.Error(), ": -", ": --", 1))
+		return cfg, fmt.Errorf("%s; see --help", strings.Replace(err.Error(), "flag provided but not defined: -", "unknown flag --", 1))
 	case *showVersion:
 		return cfg, errVersion
 	case flags.NArg() > 1:
@@ -87,29 +86,26 @@ func readConfig(args []string) (config, error) {
 
 // readEnvironment reads each setting on its own: envconfig stops at the first
 // error. A variable that is empty, as it may be in a manifest, counts as unset:
-// envconfig would reject an empty boolean. The names of the proxies may be in
-// lower case, as for other programs.
+// envconfig would reject an empty boolean.
 func readEnvironment(cfg *config) error {
 	var errs []error
 	for field, value := range reflect.ValueOf(cfg).Elem().Fields() {
 		name := field.Tag.Get("envconfig")
 		text := os.Getenv(name)
-		var err error
 		if text == "" {
-			err = os.Unsetenv(name)
+			errs = append(errs, os.Unsetenv(name))
 		}
 		alone := reflect.New(reflect.StructOf([]reflect.StructField{field}))
-		err = errors.Join(err, envconfig.Process("", alone.Interface()))
+		err := envconfig.Process("", alone.Interface())
 		value.Set(alone.Elem().Field(0))
+
 		if bad, ok := errors.AsType[*envconfig.ParseError](err); ok {
 			err = bad.Err
+			if _, decodes := reflect.TypeAssert[envconfig.Decoder](value.Addr()); !decodes {
+				err = fmt.Errorf("invalid value %q: want %s", text, field.Tag.Get("want"))
+			}
 		}
-		decoder, decodes := reflect.TypeAssert[envconfig.Decoder](value.Addr())
-		if lower := os.Getenv(strings.ToLower(name)); decodes && text == "" && lower != "" && strings.HasSuffix(name, "_PROXY") {
-			err = decoder.Decode(lower)
-		}
-		d, isDuration := reflect.TypeAssert[time.Duration](value)
-		if err != nil && !decodes || isDuration && !inRange(name, d) {
+		if d, ok := reflect.TypeAssert[time.Duration](value); ok && err == nil && !inRange(name, d) {
 			err = fmt.Errorf("invalid value %q: want %s", text, field.Tag.Get("want"))
 		}
 		if err != nil {
@@ -146,7 +142,7 @@ func (cfg config) proxy() *url.URL {
 	if cfg.PlainHTTP {
 		return nil
 	}
-	proxies := httpproxy.Config{HTTPSProxy: string(cfg.HTTPSProxy), NoProxy: string(cfg.NoProxy)}
+	proxies := httpproxy.Config{HTTPSProxy: string(cfg.HTTPSProxy), NoProxy: cfg.NoProxy}
 	u, _ := proxies.ProxyFunc()(&url.URL{Scheme: "https", Host: string(cfg.Host)}) // fails only for http
 	return u
 }
@@ -217,25 +213,20 @@ func (h *host) Decode(s string) error {
 type proxy string
 
 // Decode implements envconfig.Decoder. Like httpproxy, which would ignore an
-// invalid URL, it accepts host:port.
+// invalid URL, it accepts host:port. A URL with more than a host is probably one
+// whose password has a character that must be escaped.
 func (p *proxy) Decode(s string) error {
 	if !strings.Contains(s, "://") {
 		s = "http://" + s
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
+	if err == nil {
+		_, err = googlebooks.New(googlebooks.Config{Host: u.Host})
+	}
+	if err != nil || u.Host == "" || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
 		return errors.New("invalid URL: want http://host:port or http://user:password@host:port, with %25 for a % in the password")
 	}
 	*p = proxy(s)
-	return nil
-}
-
-// noProxy is a list of hosts, in the form that package httpproxy reads.
-type noProxy string
-
-// Decode implements envconfig.Decoder. It accepts everything.
-func (n *noProxy) Decode(s string) error {
-	*n = noProxy(s)
 	return nil
 }
 

@@ -44,7 +44,7 @@ func TestReadConfig(t *testing.T) {
 				"GOOGLE_BOOKS_API_KEY": "k3y\n", "GOOGLE_BOOKS_COUNTRY": "dk", "GOOGLE_BOOKS_HOST": "localhost:8443",
 				"GOOGLE_BOOKS_TIMEOUT": "1s", "BOOK_ISBNS": " 0 : 0-486-42461-8 , 7:9780141439518,",
 				"CACHE_TTL": "5m", "CACHE_STALE": "0", "LOG_LEVEL": "Debug",
-				"HTTPS_PROXY": "http://user:pa%25ss@proxy:3128", "http_proxy": "proxy:80", "NO_PROXY": "a,b",
+				"HTTPS_PROXY": "http://user:pa%25ss@proxy:3128", "HTTP_PROXY": "proxy:80", "NO_PROXY": "a,b",
 			},
 			want: func(c *config) {
 				*c = config{
@@ -143,6 +143,13 @@ func TestInvalidConfig(t *testing.T) {
 		"HTTPS_PROXY=http://user:s3cret%zz@proxy":     `invalid URL: want http://host:port`,
 		"HTTPS_PROXY=user:s3cret%@proxy:80":           `invalid URL`,
 		"HTTP_PROXY=s3cret proxy":                     `invalid URL`,
+		"HTTPS_PROXY=http://bob:20#s3cret@proxy:3128": `invalid URL`,
+		"HTTPS_PROXY=http://bob:20/s3cret@proxy:3128": `invalid URL`,
+		"HTTPS_PROXY=http://bob:20?s3cret@proxy:3128": `invalid URL`,
+		"HTTPS_PROXY=http:/s3cret":                    `invalid URL`,
+		"HTTPS_PROXY=http://*":                        `invalid URL`,
+		"HTTPS_PROXY=http://s3cret:99999":             `invalid URL`,
+		"HTTPS_PROXY=socks5://s3cret":                 `invalid URL`,
 		"HTTPS_PROXY=ftp://s3cret":                    `invalid URL`,
 		"HTTPS_PROXY=http://":                         `invalid URL`,
 	} {
@@ -158,7 +165,7 @@ func TestInvalidConfig(t *testing.T) {
 func TestAllInvalidSettings(t *testing.T) {
 	t.Setenv("PORT", "x")
 	t.Setenv("CACHE_TTL", "x")
-	t.Setenv("https_proxy", "http://%")
+	t.Setenv("HTTPS_PROXY", "http://%")
 	assertUsageError(t, []string{"y"}, "details: PORT: ", "details: CACHE_TTL: ", "details: HTTPS_PROXY: ", "details: argument: ")
 }
 
@@ -167,7 +174,7 @@ func TestInvalidArguments(t *testing.T) {
 		"abc":      `argument: invalid port "abc": want 0 to 65535`,
 		"65536":    `argument: invalid port "65536": want`,
 		"1 2":      `unknown argument "2": the only argument is the port; see --help`,
-		"--port=1": "flag provided but not defined: --port; see --help",
+		"--port=1": "unknown flag --port; see --help",
 	} {
 		assertUsageError(t, strings.Fields(args), "details: "+want)
 	}
@@ -232,7 +239,7 @@ func TestReadme(t *testing.T) {
 
 // FuzzProxy: package httpproxy uses every proxy that is accepted.
 func FuzzProxy(f *testing.F) {
-	for _, s := range []string{"proxy", "proxy:80", "http://u:p%25@[::1]:3128/x?y#z", "socks5h://a", "http://%", "://", "http:// a"} {
+	for _, s := range []string{"proxy", "proxy:80", "http://u:p%25@[::1]:3128/x?y#z", "https://a/", "http://%", "://", "http:// a"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

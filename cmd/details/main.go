@@ -32,9 +32,21 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal kills the process
+	context.AfterFunc(ctx, stop)   // a second signal kills the process
+	signal.Ignore(syscall.SIGPIPE) // a log whose reader has gone away is no reason to end
+	useLowerCaseProxies()
 	tuneGC()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// useLowerCaseProxies sets the variables of the proxies that are set only in lower
+// case, which counts for other programs, too.
+func useLowerCaseProxies() {
+	for _, name := range []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"} {
+		if os.Getenv(name) == "" {
+			_ = os.Setenv(name, os.Getenv(strings.ToLower(name))) // the name is valid
+		}
+	}
 }
 
 // tuneGC sets what GOGC and GOMEMLIMIT leave unset. The heap is so small that Go
@@ -132,10 +144,10 @@ func serve(ctx context.Context, cfg config, stderr io.Writer) error {
 		slog.String("cache_ttl", cfg.CacheTTL.String()),
 		slog.String("cache_stale", cfg.CacheStale.String()),
 		slog.Int("book_isbns", len(cfg.ISBNs)))
-	if cfg.External && cfg.APIKey == "" && cfg.Host == googlebooks.DefaultHost {
+	if cfg.APIKey == "" && strings.HasPrefix(upstream, googlebooks.DefaultHost+":") {
 		logger.Warn("Google refuses calls without an API key: set GOOGLE_BOOKS_API_KEY")
 	}
-	if cfg.PlainHTTP && cfg.HTTPProxy+cfg.HTTPSProxy != "" {
+	if cfg.External && cfg.PlainHTTP && cfg.HTTPProxy+cfg.HTTPSProxy != "" {
 		logger.Warn("HTTP_PROXY and HTTPS_PROXY are not used: over plain HTTP, the sidecar is the proxy")
 	}
 	return newServer(details.New(service), logger).run(ctx, listener)

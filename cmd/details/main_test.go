@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -264,6 +265,32 @@ func TestStuckLog(t *testing.T) {
 	require.NoError(t, out.Close()) // ends the writer
 }
 
+// TestLogWithoutReader: the reader of the log has gone away. A write would end
+// the process by SIGPIPE.
+func TestLogWithoutReader(t *testing.T) {
+	t.Parallel()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "0")
+	cmd.Env, cmd.Stderr = append(os.Environ(), asProgram+"=1", "ENABLE_EXTERNAL_BOOK_SERVICE=false"), w
+	require.NoError(t, cmd.Start())
+	require.NoError(t, w.Close())
+	var first struct{ Address string }
+	require.NoError(t, json.NewDecoder(r).Decode(&first))
+	require.NoError(t, r.Close())
+	_, port, err := net.SplitHostPort(first.Address)
+	require.NoError(t, err)
+	url := "http://localhost:" + port
+	require.Eventually(t, func() bool {
+		status, _ := get(t, url+"/details/0")
+		assert.Equal(t, http.StatusOK, status)
+		_, metrics := get(t, url+"/metrics")
+		return !strings.Contains(metrics, "\ndetails_log_lines_lost_total 0\n")
+	}, clientTimeout, 10*time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	assert.NoError(t, cmd.Wait(), "exit status 0")
+}
+
 // TestLastLines: the last lines are written after the end, too. Lines that cannot
 // be written count as lost.
 func TestLastLines(t *testing.T) {
@@ -318,7 +345,7 @@ func TestTuning(t *testing.T) {
 		gogc  string
 		limit string // an expression
 	}{
-		"unset": {nil, "300", `1\.50994944e\+08|\d(\.\d+)?e\+07`}, // less in a small container
+		"unset": {map[string]string{"https_proxy": "http://user:pass@proxy:1", "HTTPS_PROXY": ""}, "300", `1\.50994944e\+08|\d(\.\d+)?e\+07`}, // less in a small container
 		"set":   {map[string]string{"GOGC": "50", "GOMEMLIMIT": "1GiB"}, "50", `1\.073741824e\+09`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -327,6 +354,9 @@ func TestTuning(t *testing.T) {
 			_, metrics := get(t, p.url+"/metrics")
 			p.signal(t, os.Interrupt)
 			assert.Equal(t, "exit status 0", p.wait())
+			if name == "unset" {
+				assert.Equal(t, "proxy:1", p.logs[0]["proxy"], "also in lower case")
+			}
 			assert.Contains(t, metrics, "\ngo_gc_gogc_percent "+tc.gogc+"\n")
 			assert.Regexp(t, `\ngo_gc_gomemlimit_bytes (`+tc.limit+`)\n`, metrics)
 			assert.Regexp(t, `details_build_info{goversion="go[^"]+",version="[^"]+"} 1`, metrics)
