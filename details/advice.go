@@ -76,7 +76,8 @@ func advice(e *googlebooks.Error) string {
 		return "The proxy requires authentication: set HTTPS_PROXY to http://user:password@host:port"
 	case e.Reason == googlebooks.ReasonRedirect && isGoogle(target.Hostname()) && strings.HasPrefix(target.Path, "/sorry/"):
 		return "Google throttles this network's address: try later, or from another network"
-	case e.Reason == googlebooks.ReasonRedirect && e.PlainHTTP && target.Scheme == "https" && target.Hostname() == hostname(e.Host):
+	case e.Reason == googlebooks.ReasonRedirect && e.PlainHTTP && target.Scheme == "https" &&
+		(target.Hostname() == googlebooks.DefaultHost || target.Hostname() == hostname(e.Host)):
 		return clearText
 
 	// Failures on the way to Google.

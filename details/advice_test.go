@@ -88,6 +88,8 @@ func TestAdvice(t *testing.T) {
 		"to https, from https":  {redirect("https://elsewhere.example/", false), ""},
 		"Google, not sorry":     {redirect("https://www.google.com/", false), ""},
 		"sorry, elsewhere":      {redirect("https://www.google.com.example/sorry/index", false), ""},
+		"to https at a host":    {googlebooks.Error{Host: "a:80", Reason: googlebooks.ReasonRedirect, Location: "https://a/b", PlainHTTP: true}, "Clear text"},
+		"to https at Google":    {googlebooks.Error{Host: "a:80", Reason: googlebooks.ReasonRedirect, Location: "https://www.googleapis.com/b", PlainHTTP: true}, "Clear text"},
 		"to another https":      {redirect("https://accounts.google.com/ServiceLogin", true), ""},
 		"to nowhere":            {redirect("an invalid URL", true), ""},
 		"sorry":                 {redirect("https://www.google.com/sorry/index", false), "throttles"},
