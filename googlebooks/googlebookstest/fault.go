@@ -59,27 +59,27 @@ func Faults() []Fault {
 		envoy("429-envoy-rate-limit", "Envoy: local rate limit", "local_rate_limited"),
 		envoy("403-envoy-rbac", "Envoy: AuthorizationPolicy", "RBAC: access denied"),
 		envoy("403-egress-policy", "Envoy: deploy/books-only", "egress policy: only GET /books/v1/volumes may leave\n"),
-		envoy("407-proxy", "a proxy: no credentials", "Proxy Authentication Required"),
+		envoy("407-proxy", "another proxy: no credentials", "Proxy Authentication Required"),
 
-		redirect("302-elsewhere", "another host", "https://elsewhere.invalid{target}"), // RFC 2606: .invalid cannot exist
-		redirect("301-https", "the same over HTTPS, with a token", "https://{host}{target}&token=must-not-leak"),
-		redirect("302-sorry", "Google's page for robots",
+		redirect("302-elsewhere", "to another host", "https://elsewhere.invalid{target}"), // RFC 2606: .invalid cannot exist
+		redirect("301-https", "to the same over HTTPS, with a token", "https://{host}{target}&token=must-not-leak"),
+		redirect("302-sorry", "to Google's page for robots",
 			"https://www.google.com/sorry/index?continue=http://{host}{target}"),
 
 		withStatus("202-accepted"), withStatus("206-partial-content"),
-		unusable("html", "an HTML page, as from a captive portal", page("text/html; charset=UTF-8",
+		answers("html", "an HTML page, as from a captive portal", page("text/html; charset=UTF-8",
 			"<!DOCTYPE html>\n<title>Log in</title>\n<p>Log in to this network.\n")),
-		unusable("empty", "an empty body", page("application/json", "")),
-		unusable("no-items", "a hit, but no items", page("application/json", `{"totalItems": 1}`)),
-		unusable("null-items", "a hit, but items are null", page("application/json", `{"totalItems": 1, "items": null}`)),
-		unusable("wrong-content-length", "Content-Length of half the body", (*exchange).wrongContentLength),
-		unusable("trailing-rubbish", "the book, then rubbish", func(e *exchange) {
+		answers("empty", "an empty body", page("application/json", "")),
+		answers("no-items", "a hit, but no items", page("application/json", `{"totalItems": 1}`)),
+		answers("null-items", "a hit, but items are null", page("application/json", `{"totalItems": 1, "items": null}`)),
+		answers("wrong-content-length", "Content-Length of half the body", (*exchange).wrongContentLength),
+		answers("trailing-rubbish", "the book, then rubbish", func(e *exchange) {
 			e.good()
 			send(e.w, []byte("}rubbish"))
 		}),
-		unusable("deep-nesting", "the book and 100,000 nested arrays", insert(
+		answers("deep-nesting", "the book and 100,000 nested arrays", insert(
 			`"nested": `+strings.Repeat("[", 100_000)+strings.Repeat("]", 100_000))),
-		unusable("10-mb", "the book and 10 MiB of padding", (*exchange).tenMegabytes),
+		answers("10-mb", "the book and 10 MiB of padding", (*exchange).tenMegabytes),
 		book("invalid-utf-8", "the book and a string not in UTF-8", insert("\"bytes\": \"\xff\xfe\"")),
 		book("lone-surrogate", `the book and a lone surrogate, \ud800`, insert(`"lone": "\ud800"`)),
 		book("duplicate-keys", "the book; before it, no items", insert(`"totalItems": 0, "items": []`)),
@@ -92,18 +92,18 @@ func Faults() []Fault {
 			e.good()
 		}),
 		book("x-gzip", "the same by its old name", coded("x-gzip", gzipped)),
-		unusable("gzip-bomb", "256 MiB of spaces and the book in gzip", coded("gzip", func(b []byte) []byte {
+		answers("gzip-bomb", "256 MiB of spaces and the book in gzip", coded("gzip", func(b []byte) []byte {
 			spaces := gzipped(bytes.Repeat([]byte(" "), 1<<20))
 			return append(bytes.Repeat(spaces, 256), gzipped(b)...) // RFC 1952 allows many members
 		})),
-		unusable("gzip-cut", "half the book in gzip", coded("gzip", func(b []byte) []byte {
+		answers("gzip-cut", "half the book in gzip", coded("gzip", func(b []byte) []byte {
 			return gzipped(b)[:len(gzipped(b))/2]
 		})),
-		unusable("gzip-checksum", "the book in gzip, wrong checksum", coded("gzip", func(b []byte) []byte {
+		answers("gzip-checksum", "the book in gzip, wrong checksum", coded("gzip", func(b []byte) []byte {
 			return append(gzipped(b)[:len(gzipped(b))-8], "checksum"...)
 		})),
-		unusable("gzip-plain", "the book, said to be in gzip", coded("gzip", bytes.Clone)),
-		unusable("br", "the book in Brotli", coded("br", brotli)),
+		answers("gzip-plain", "the book, said to be in gzip", coded("gzip", bytes.Clone)),
+		answers("br", "the book in Brotli", coded("br", brotli)),
 
 		brokenOff("cut", "half the body, despite Content-Length", (*exchange).cut),
 		brokenOff("cut-chunked", "half the body, no last chunk", (*exchange).cutChunked),
@@ -165,70 +165,65 @@ func googleErrors() []Fault {
 	return faults
 }
 
-// status returns the status that a name begins with.
+// status returns the status that a name begins with, or 200.
 func status(name string) int {
-	code, _ := strconv.Atoi(name[:3]) // a name in Faults
+	code, err := strconv.Atoi(name[:min(3, len(name))])
+	if err != nil {
+		return http.StatusOK
+	}
 	return code
 }
 
-// html is an error page of Google's front end.
+func answers(name, doc string, serve func(*exchange)) Fault {
+	return Fault{Name: name, Doc: fmt.Sprintf("%d, %s", status(name), doc), Status: status(name), serve: serve}
+}
+
+func book(name, doc string, serve func(*exchange)) Fault {
+	fault := answers(name, doc, serve)
+	fault.Book = true
+	return fault
+}
+
+func brokenOff(name, doc string, serve func(*exchange)) Fault {
+	fault := answers(name, doc, serve)
+	fault.BrokenOff = true
+	return fault
+}
+
 func html(name string) Fault {
-	page := htmlError(status(name))
-	return Fault{
-		Name: name, Doc: fmt.Sprintf("%d, HTML page of Google's front end", page.status), Status: page.status,
-		serve: always(page),
-	}
+	return answers(name, "HTML page of Google's front end", always(htmlError(status(name))))
 }
 
 // envoy is the answer of Envoy, or of another proxy: plain text, without
 // Google's headers.
 func envoy(name, doc, words string) Fault {
-	return Fault{
-		Name: name, Doc: fmt.Sprintf("%d by %s", status(name), doc), Status: status(name), Words: words,
-		serve: func(e *exchange) {
-			if words != "" {
-				e.w.Header().Set("Content-Type", "text/plain")
-			}
-			if status(name) == http.StatusProxyAuthRequired {
-				e.w.Header().Set("Proxy-Authenticate", `Basic realm="proxy"`)
-			}
-			e.w.Header().Set("Server", "envoy")
-			e.w.WriteHeader(status(name))
-			send(e.w, []byte(words))
-		},
-	}
+	fault := answers(name, doc, func(e *exchange) {
+		if words != "" {
+			e.w.Header().Set("Content-Type", "text/plain")
+		}
+		if status(name) == http.StatusProxyAuthRequired {
+			e.w.Header().Set("Proxy-Authenticate", `Basic realm="proxy"`)
+		}
+		e.w.Header().Set("Server", "envoy")
+		e.w.WriteHeader(status(name))
+		send(e.w, []byte(words))
+	})
+	fault.Words = words
+	return fault
 }
 
 func redirect(name, doc, location string) Fault {
-	return Fault{
-		Name: name, Doc: fmt.Sprintf("%d to %s", status(name), doc), Status: status(name),
-		serve: func(e *exchange) {
-			insert := strings.NewReplacer("{host}", e.r.Host, "{target}", e.r.RequestURI)
-			http.Redirect(e.w, e.r, insert.Replace(location), status(name))
-		},
-	}
+	return answers(name, doc, func(e *exchange) {
+		insert := strings.NewReplacer("{host}", e.r.Host, "{target}", e.r.RequestURI)
+		http.Redirect(e.w, e.r, insert.Replace(location), status(name))
+	})
 }
 
 func withStatus(name string) Fault {
-	return Fault{
-		Name: name, Doc: fmt.Sprintf("%d with the book", status(name)), Status: status(name),
-		serve: func(e *exchange) {
-			e.ok.status = status(name)
-			e.good()
-		},
-	}
-}
-
-func book(name, doc string, serve func(*exchange)) Fault {
-	return Fault{Name: name, Doc: "200, " + doc, Status: http.StatusOK, Book: true, serve: serve}
-}
-
-func unusable(name, doc string, serve func(*exchange)) Fault {
-	return Fault{Name: name, Doc: "200, " + doc, Status: http.StatusOK, serve: serve}
-}
-
-func brokenOff(name, doc string, serve func(*exchange)) Fault {
-	return Fault{Name: name, Doc: "200, " + doc, Status: http.StatusOK, BrokenOff: true, serve: serve}
+	return answers(name, "the book", func(e *exchange) {
+		e.ok.status = status(name)
+		e.good()
+	})
 }
 
 // otherProtocol is another protocol on the connection.
