@@ -95,6 +95,9 @@ func expectations() map[string]expectation {
 		"gzip":                     {header: map[string]string{"Content-Encoding": "gzip", "Content-Length": `\d+`}},
 		"gzip-chunked":             {header: map[string]string{"Content-Encoding": "gzip", "Content-Length": ""}},
 		"x-gzip":                   {header: map[string]string{"Content-Encoding": "x-gzip"}},
+		"gzip-bomb":                {part: "\x1f\x8b"},
+		"gzip-cut":                 {part: "\x1f\x8b"},
+		"gzip-checksum":            {part: "checksum"},
 		"gzip-plain":               {body: comedy, header: map[string]string{"Content-Encoding": "gzip"}},
 		"br": {
 			body:   "\x10\xb3\x10" + comedy + "\x03",
