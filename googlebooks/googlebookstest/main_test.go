@@ -1,7 +1,6 @@
 package googlebookstest_test
 
 import (
-	"crypto/tls"
 	"io"
 	"net/http"
 	"testing"
@@ -34,19 +33,13 @@ func newServer(t *testing.T, cfg googlebookstest.Config) *googlebookstest.Server
 // it follows no redirect, does not ask for gzip and keeps no connection.
 func newClient(t *testing.T, srv *googlebookstest.Server) *http.Client {
 	t.Helper()
-	transport := &http.Transport{
-		TLSClientConfig:        &tls.Config{RootCAs: srv.CertPool()},
-		ForceAttemptHTTP2:      true,
-		DisableCompression:     true,
-		DisableKeepAlives:      true,
-		MaxResponseHeaderBytes: 64 << 10,
-	}
+	c := srv.Client()
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.Timeout = patience
+	transport := c.Transport.(*http.Transport)
+	transport.DisableCompression, transport.DisableKeepAlives, transport.MaxResponseHeaderBytes = true, true, 64<<10
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Timeout:       patience,
-	}
+	return c
 }
 
 func newRequest(t *testing.T, url string) *http.Request {

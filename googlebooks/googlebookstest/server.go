@@ -143,6 +143,14 @@ func (s *Server) CertPool() *x509.CertPool {
 	return pool
 }
 
+// Client returns a new client that trusts the server and speaks HTTP/2 over TLS.
+func (s *Server) Client() *http.Client {
+	return &http.Client{Transport: &http.Transport{
+		TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.CertPool()},
+		ForceAttemptHTTP2: true,
+	}}
+}
+
 // serve serves on addr, over TLS if tlsConfig is not nil, and returns the actual
 // address.
 func (s *Server) serve(addr string, tlsConfig *tls.Config) (string, error) {
