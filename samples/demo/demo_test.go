@@ -37,7 +37,7 @@ func TestOnce(t *testing.T) {
 	for line := range strings.Lines(out) {
 		assert.LessOrEqual(t, utf8.RuneCountInString(line), 61, line)
 	}
-	out = regexp.MustCompile(`[\d.]+( ms| bytes|/details| s\.)`).ReplaceAllString(out, "N$1")
+	out = regexp.MustCompile(`[\d.]+( ms| bytes|/details)`).ReplaceAllString(out, "N$1")
 	assert.Contains(t, out, `
     $ curl localhost:N/details/0
     {"id":0,"author":"William Shakespeare",
@@ -66,7 +66,15 @@ func TestOnce(t *testing.T) {
   mesh log    www.googleapis.com: no ServiceEntry, closed
   mesh log    www.googleapis.com: no ServiceEntry, closed
 `)
-	assert.Contains(t, out, "✓ All as expected, in N s.")
+	assert.Contains(t, out, "✓ All as expected.")
+	var inUse string
+	if match := regexp.MustCompile(`Ports in use: (.*)\. The demo uses others\.\n`).FindStringSubmatch(stdout.String()); match != nil {
+		inUse = match[1]
+	}
+	for _, sc := range scenarios() {
+		used := strings.Contains(stdout.String(), "localhost:"+sc.port+"/")
+		assert.NotEqual(t, used, strings.Contains(inUse, sc.port), "port %s is used, or said to be in use", sc.port)
+	}
 }
 
 func TestNotAsExpected(t *testing.T) {
@@ -124,8 +132,9 @@ func TestCtrlCDuringTheShow(t *testing.T) {
 	t.Parallel()
 	ctx, ctrlC := context.WithCancel(t.Context())
 	ctrlC()
-	var stderr bytes.Buffer
-	assert.Equal(t, exitOK, run(ctx, googlebookstest.Config{}, []string{"--once"}, nil, io.Discard, &stderr))
+	var stdout, stderr bytes.Buffer
+	assert.Equal(t, exitOK, run(ctx, googlebookstest.Config{}, []string{"--once"}, nil, &stdout, &stderr))
+	assert.True(t, strings.HasSuffix(stdout.String(), "\n  Stopped.\n"), stdout.String())
 	assert.Empty(t, stderr.String())
 }
 
@@ -143,7 +152,7 @@ func TestPause(t *testing.T) {
 		return nil
 	})
 	assert.Equal(t, exitOK, run(t.Context(), googlebookstest.Config{}, []string{"--once", "--pause"}, count, &stdout, io.Discard))
-	assert.Equal(t, []int{1, 2, 3}, shown)
+	assert.Equal(t, []int{1, 2, 3, 3}, shown)
 }
 
 func TestCtrlCInAPause(t *testing.T) {
@@ -156,7 +165,10 @@ func TestCtrlCInAPause(t *testing.T) {
 		<-stopped
 		return io.EOF
 	})
-	assert.Equal(t, exitOK, run(ctx, googlebookstest.Config{}, []string{"--once", "--pause"}, hang, io.Discard, io.Discard))
+	var stdout bytes.Buffer
+	assert.Equal(t, exitOK, run(ctx, googlebookstest.Config{}, []string{"--once", "--pause"}, hang, &stdout, io.Discard))
+	assert.Equal(t, 1, strings.Count(stdout.String(), "$ curl"))
+	assert.True(t, strings.HasSuffix(stdout.String(), "\n  [Enter] \n  Stopped.\n"), stdout.String())
 }
 
 func TestArguments(t *testing.T) {
@@ -185,10 +197,12 @@ func TestPortInUse(t *testing.T) {
 	defer func() { _ = other.Close() }()
 	_, port, err := net.SplitHostPort(other.Addr().String())
 	require.NoError(t, err)
-	ours, err := listen(t.Context(), port)
+	sc := &scenario{port: port}
+	s, err := start(t.Context(), googlebookstest.Config{}, []*scenario{sc})
+	defer s.close()
 	require.NoError(t, err)
-	defer func() { _ = ours.Close() }()
-	assert.NotEqual(t, other.Addr(), ours.Addr())
+	assert.NotEqual(t, port, sc.port)
+	assert.Equal(t, []string{port}, s.taken)
 }
 
 // TestReadable proves that the network would tell if it could read a call.

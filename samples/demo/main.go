@@ -5,6 +5,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
@@ -63,8 +64,15 @@ func run(ctx context.Context, google googlebookstest.Config, args []string, stdi
 		fmt.Fprintf(stderr, "demo: %v\n\n%s", err, usage)
 		return exitUsage
 	}
-	err = show(ctx, newScreen(stdout), google, *once, *pause, stdin)
-	if err != nil && ctx.Err() == nil { // Ctrl-C is no error
+	out := newScreen(stdout)
+	if *pause {
+		out.input = bufio.NewReader(stdin)
+	}
+	err = show(ctx, out, google, *once)
+	switch {
+	case ctx.Err() != nil: // Ctrl-C is no error
+		fmt.Fprintln(stdout, "\n  Stopped.")
+	case err != nil:
 		fmt.Fprintf(stderr, "demo: %v\n", err)
 		return exitFailure
 	}

@@ -20,6 +20,7 @@ import (
 type services struct {
 	google  *googlebookstest.Server
 	servers []*httptest.Server
+	taken   []string    // preferred ports that other programs use
 	events  chan string // what each party saw of a call to Google Books
 }
 
@@ -64,7 +65,7 @@ func (s *services) Write(line []byte) (int, error) {
 
 // open starts a details service and, for plain HTTP, its sidecar.
 func (s *services) open(ctx context.Context, sc *scenario) error {
-	front, err := listen(ctx, sc.port)
+	front, err := s.listen(ctx, sc.port)
 	if err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func (s *services) open(ctx context.Context, sc *scenario) error {
 		return &wire{Conn: conn, blocked: sc.blocked, report: s.report}
 	})
 	if sc.plainHTTP {
-		sidecar, err := listen(ctx, "0")
+		sidecar, err := s.listen(ctx, "0")
 		if err != nil {
 			return err
 		}
@@ -119,12 +120,13 @@ func (s *services) transport(addr string, wrap func(net.Conn) net.Conn) http.Rou
 
 // listen listens on port. If another program uses that port on any address of
 // localhost, it listens on a free one.
-func listen(ctx context.Context, port string) (net.Listener, error) {
+func (s *services) listen(ctx context.Context, port string) (net.Listener, error) {
 	if other, err := new(net.Dialer).DialContext(ctx, "tcp", "localhost:"+port); err == nil {
 		_ = other.Close()
 	} else if listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:"+port); err == nil {
 		return listener, nil
 	}
+	s.taken = append(s.taken, port)
 	return new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 }
 

@@ -103,7 +103,7 @@ func (sc *scenario) check(status int, body string, events []string) error {
 
 // show runs all scenarios. Then, unless once is set, it shows the events of the
 // reader's own calls until ctx is done.
-func show(ctx context.Context, out screen, google googlebookstest.Config, once, pause bool, stdin io.Reader) error {
+func show(ctx context.Context, out screen, google googlebookstest.Config, once bool) error {
 	all := scenarios()
 	s, err := start(ctx, google, all)
 	defer s.close()
@@ -113,16 +113,12 @@ func show(ctx context.Context, out screen, google googlebookstest.Config, once, 
 	out.line("\n  %s\n", out.paint(bold, "details: two ways out of the mesh, and a mesh that blocks"))
 	out.line(`  The details service is the real one. A stand-in replaces
   Google Books, so you need no API key and no internet.`)
-	input := bufio.NewReader(stdin)
-	var took time.Duration
+	if len(s.taken) > 0 {
+		out.line("  Ports in use: %s. The demo uses others.", strings.Join(s.taken, ", "))
+	}
 	for _, sc := range all {
-		begin := time.Now()
 		if err := s.play(ctx, out, sc); err != nil {
 			return err
-		}
-		took += time.Since(begin)
-		if pause {
-			out.pause(ctx, input)
 		}
 	}
 	out.heading("Side by side", "")
@@ -131,30 +127,34 @@ func show(ctx context.Context, out screen, google googlebookstest.Config, once, 
   the mesh sees     server name   method, path, status, key
   the network sees  server name   server name
   the caller gets   the book      the same, byte for byte`)
-	out.line("\n  %s", out.paint(green, fmt.Sprintf("✓ All as expected, in %.1f s.", took.Seconds())))
+	out.line("\n  %s", out.paint(green, "✓ All as expected."))
+	if err := out.pause(ctx); err != nil {
+		return err
+	}
 	out.heading("What next", "")
-	out.indented("The real Google Books, with your API key:\n\nGOOGLE_BOOKS_API_KEY=… PORT=9090 make run\n")
+	const realGoogle = `The real Google Books, with your API key:
+  GOOGLE_BOOKS_API_KEY=… PORT=9090 make run
+  curl localhost:9090/details/0`
 	if once {
-		out.indented("To try your own curl:\n\nmake demo")
+		out.indented("To try your own curl:\n  make demo\n\n" + realGoogle)
 		return nil
 	}
 	out.indented("In another terminal, with any book from 0 to 5:\n")
 	for _, sc := range all {
 		out.indented("%s:\n  curl localhost:%s/details/1", sc.title[3:], sc.port)
 	}
-	out.indented("\n%s ends the demo. The events of your calls:\n", out.paint(bold, "Ctrl-C"))
+	out.indented("\n"+realGoogle+"\n\n%s ends the demo. The events of your calls:\n", out.paint(bold, "Ctrl-C"))
 	for {
 		select {
 		case event := <-s.events:
 			out.line("  %s", event)
 		case <-ctx.Done():
-			out.line("\n  Stopped.")
-			return nil
+			return ctx.Err()
 		}
 	}
 }
 
-// play shows one scenario and checks it.
+// play shows one scenario, checks it and pauses.
 func (s *services) play(ctx context.Context, out screen, sc *scenario) error {
 	url := "localhost:" + sc.port + "/details/0"
 	out.heading(sc.title, sc.setting)
@@ -164,13 +164,12 @@ func (s *services) play(ctx context.Context, out screen, sc *scenario) error {
 	if err != nil {
 		return err
 	}
-	took := time.Since(begin)
+	result := fmt.Sprintf("%d %s, in %d ms", status, http.StatusText(status), time.Since(begin).Milliseconds())
 	events := s.collect(ctx, sc)
 	err = sc.check(status, body, events)
 	if body == strings.Join(sc.body, "") {
 		body = strings.Join(sc.body, "\n ")
 	}
-	result := fmt.Sprintf("%d %s, in %d ms", status, http.StatusText(status), took.Milliseconds())
 	out.indented("%s\n%s\n", body, out.paint(dim, result))
 	out.line("  %s", strings.Join(events, "\n  "))
 	if err != nil {
@@ -178,7 +177,7 @@ func (s *services) play(ctx context.Context, out screen, sc *scenario) error {
 		return fmt.Errorf("scenario %c: %w", sc.title[0], err)
 	}
 	out.indented("\n%s", sc.lesson)
-	return nil
+	return out.pause(ctx)
 }
 
 // collect waits for the events of a scenario and returns them in the order of
@@ -220,11 +219,12 @@ const (
 	green = "32"
 )
 
-// screen writes text for a person, in colour on a terminal.
+// screen writes text for a person, in colour on a terminal, and pauses.
 type screen struct {
 	io.Writer
 
 	colour bool
+	input  *bufio.Reader // nil: no pauses
 }
 
 func newScreen(w io.Writer) screen {
@@ -244,14 +244,18 @@ func (s screen) paint(colour, text string) string {
 }
 
 // pause waits for a line of input, for its end or until ctx is done.
-func (s screen) pause(ctx context.Context, input *bufio.Reader) {
+func (s screen) pause(ctx context.Context) error {
+	if s.input == nil {
+		return ctx.Err()
+	}
 	fmt.Fprint(s, "\n  [Enter] ")
 	read := make(chan struct{})
-	go func() { _, _ = input.ReadString('\n'); close(read) }()
+	go func() { _, _ = s.input.ReadString('\n'); close(read) }()
 	select {
 	case <-read:
 	case <-ctx.Done():
 	}
+	return ctx.Err()
 }
 
 func (s screen) line(format string, args ...any) { fmt.Fprintf(s, format+"\n", args...) }
