@@ -35,7 +35,7 @@ refuse() {
   exit 2
 }
 
-newline=$'\n'
+newline=$'\n' tab=$'\t'
 commands=() expected=() headings=() slides=() clean_ups=()
 
 # read_page appends the blocks of a page. Blocks in lists and quotations are for the reader only.
@@ -57,14 +57,14 @@ read_page() {
         sh | "sh $network")
           [[ $heading != 'Clean up' ]] || clean_ups=("${#commands[@]}" ${clean_ups[@]+"${clean_ups[@]}"})
           text=$(use_stand_in <<<"$text")
-          headings+=("$heading") commands+=("$text") expected+=('') slides+=("$prose$newline$(show "$text")")
+          headings+=("$heading") commands+=("$text") expected+=('') slides+=("$prose$newline$(mark "$(show "$text")")")
           prose='' below=true
           ;;
         yaml)
-          if [[ $below == true ]]; then slides[${#slides[@]} - 1]+=$newline$newline${text%"$newline"}; else prose+=$text; fi
+          if [[ $below == true ]]; then slides[${#slides[@]} - 1]+=$newline$newline$(mark "$text"); else prose+=$(mark "$text")$newline; fi
           ;;
         text | json)
-          if [[ $below == true ]]; then expected[${#commands[@]} - 1]=$text; else prose+=$text; fi
+          if [[ $below == true ]]; then expected[${#commands[@]} - 1]=$text; else prose+=$(mark "$text")$newline; fi
           below=false
           ;;
         *) below=false ;;
@@ -83,6 +83,24 @@ use_stand_in() {
   else
     cat
   fi
+}
+
+# mark begins each line of code with a tab.
+mark() {
+  local text=${1%"$newline"}
+  printf '%s\n' "$tab${text//"$newline"/$newline$tab}"
+}
+
+# slide prints a step for an audience. It folds prose to the width of the terminal, but neither code nor tables.
+slide() {
+  local line
+  plain <<<"$1" | while IFS= read -r line; do
+    if [[ $line != ["$tab|"]* ]] && ((${#line} > columns)); then
+      fold -s -w "$columns" <<<"$line"
+    else
+      printf '%s\n' "${line#"$tab"}"
+    fi
+  done
 }
 
 # plain removes comments, fences, images and the targets of links from Markdown.
@@ -124,7 +142,7 @@ play() {
   local command=${commands[$1]} want=${expected[$1]} output='' status=0 deadline=$((SECONDS + wait))
   if [[ $pause == true ]]; then
     echo
-    plain <<<"${slides[$1]}"
+    slide "${slides[$1]}"
     [[ -z $(sed -E '/^[a-z_]+\(\) \{|^[ }]/d' <<<"$command") ]] || read -r -p '[Enter] ' _ # not before a definition
   else
     [[ ${headings[$1]} == "$heading" ]] || printf '\n== %s\n' "${headings[$1]}"
@@ -171,9 +189,11 @@ fail() {
 }
 
 preflight() {
-  local word
+  local word hint
   for word in $needs; do
-    command -v "$word" >/dev/null || refuse "$word is not on the PATH"
+    hint=''
+    [[ $word != envoy ]] || hint='; run "make envoy", which installs it'
+    command -v "$word" >/dev/null || refuse "$word is not on the PATH$hint"
   done
   while IFS=: read -r _ word; do
     ! (: <"/dev/tcp/localhost/$word") 2>/dev/null || refuse "port $word is in use: end the program that listens on it"
@@ -238,6 +258,9 @@ finish() {
 }
 
 page='' network=online needs=cluster pause=false keep=false begun=false heading='' wait=${WALKTHROUGH_WAIT:-90}
+columns=$(stty size 2>/dev/null)
+columns=${COLUMNS:-${columns#* }}
+((columns > 0)) || columns=120
 for argument; do
   case $argument in
     --offline) network=offline ;;
@@ -254,6 +277,7 @@ done
 [[ -n $page ]] || refuse 'missing PAGE; see --help'
 [[ $page != *.md || ! -f $page ]] || page=$(cd "$(dirname "$page")" && pwd)/$(basename "$page")
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
+[[ ! -d bin/venv ]] || PATH=$PWD/bin/venv/bin:$PATH # of make envoy
 [[ $page == /* ]] || page=samples/${page%.md}.md
 [[ -f $page ]] || refuse "there is no page $page; see --help"
 [[ $wait =~ ^[1-9][0-9]*$ ]] || refuse 'WALKTHROUGH_WAIT must be a number of seconds'
@@ -282,4 +306,4 @@ if [[ $keep == false ]]; then
   for i in "${clean_ups[@]}"; do play "$i"; done
   begun=false
 fi
-printf '\nPASS %s, from end to end\n' "$page"
+printf '\nPASS %s, from end to end\n' "${page#"$PWD/"}"

@@ -39,7 +39,7 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 	fake, err := filepath.Abs("testdata/walkthrough/kubectl")
 	require.NoError(t, err)
 	programs := map[string]string{"kubectl": fake, "go": fake}
-	for _, name := range []string{"bash", "basename", "cat", "date", "dirname", "grep", "mktemp", "rm", "sed", "sleep", "tail", "touch"} {
+	for _, name := range []string{"bash", "basename", "cat", "date", "dirname", "grep", "mktemp", "fold", "rm", "sed", "sleep", "tail", "touch"} {
 		programs[name], err = exec.LookPath(name)
 		require.NoError(t, err)
 	}
@@ -62,7 +62,7 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 
 	command := exec.CommandContext(t.Context(), filepath.Join(dir, "samples", "walkthrough.sh"), args...)
 	command.Dir = dir
-	command.Env = []string{"PATH=" + bin, "TMPDIR=" + dir, "WALKTHROUGH_WAIT=" + w.wait, "FAKE_DIR=" + dir, "FAKE_BROKEN=" + w.broken}
+	command.Env = []string{"PATH=" + bin, "TMPDIR=" + dir, "WALKTHROUGH_WAIT=" + w.wait, "COLUMNS=40", "FAKE_DIR=" + dir, "FAKE_BROKEN=" + w.broken}
 	output, err := os.Create(filepath.Join(dir, "stdout"))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = output.Close() })
@@ -170,6 +170,10 @@ func TestWalkthrough(t *testing.T) {
 			stdout: `
 # A page for the tests
 == Deploy
+This line of prose is longer than the 
+screen of the tests.
+| neither this table nor code is folded |
+| --- |
 Ask the product
 page:
 
@@ -265,26 +269,26 @@ func TestWalkthroughRefuses(t *testing.T) {
 	t.Parallel()
 
 	tests := map[string]walk{
-		"missing PAGE":                         {},
-		"there is no page samples/http.md":     {args: "http"},
-		"it has no section \"Clean up\"":       {args: "troubleshooting"},
-		"only one PAGE at a time":              {args: "https both"},
-		"unknown argument \"--online\"":        {args: "https --online"},
-		"WALKTHROUGH_WAIT must be a number":    {args: "https", wait: "0"},
-		"curl is not on the PATH":              {args: "envoy"},
-		"kubectl is not on the PATH":           {args: "https", missing: "kubectl"},
-		"kubectl cannot reach a cluster":       {args: "https", broken: "cluster"},
-		"Istio is not installed":               {args: "https", broken: "istio"},
-		"Bookinfo is not in the current":       {args: "https", broken: "bookinfo"},
-		"Bookinfo's pods have no sidecar":      {args: "https", broken: "sidecar"},
-		"there is no DestinationRule details":  {args: "https", broken: "subsets"},
-		"are not in the ambient mesh":          {args: "ambient"},
-		"its own access log format":            {args: "https", broken: "format"},
-		"there is no Secret google-books":      {args: "https", broken: "key"},
-		"makes a certificate with go":          {args: "https --offline", missing: "go"},
-		"bin/certs already exists":             {args: "https --offline", certs: true},
-		"cannot list -k deploy/details-v2":     {args: "tls-origination", broken: "kinds"},
-		"already there, delete first: deploym": {args: "https", broken: "leftovers"},
+		"missing PAGE":                          {},
+		"there is no page samples/http.md":      {args: "http"},
+		"it has no section \"Clean up\"":        {args: "troubleshooting"},
+		"only one PAGE at a time":               {args: "https both"},
+		"unknown argument \"--online\"":         {args: "https --online"},
+		"WALKTHROUGH_WAIT must be a number":     {args: "https", wait: "0"},
+		"run \"make envoy\", which installs it": {args: "envoy"},
+		"kubectl is not on the PATH":            {args: "https", missing: "kubectl"},
+		"kubectl cannot reach a cluster":        {args: "https", broken: "cluster"},
+		"Istio is not installed":                {args: "https", broken: "istio"},
+		"Bookinfo is not in the current":        {args: "https", broken: "bookinfo"},
+		"Bookinfo's pods have no sidecar":       {args: "https", broken: "sidecar"},
+		"there is no DestinationRule details":   {args: "https", broken: "subsets"},
+		"are not in the ambient mesh":           {args: "ambient"},
+		"its own access log format":             {args: "https", broken: "format"},
+		"there is no Secret google-books":       {args: "https", broken: "key"},
+		"makes a certificate with go":           {args: "https --offline", missing: "go"},
+		"bin/certs already exists":              {args: "https --offline", certs: true},
+		"cannot list -k deploy/details-v2":      {args: "tls-origination", broken: "kinds"},
+		"already there, delete first: deploym":  {args: "https", broken: "leftovers"},
 	}
 	for want, test := range tests {
 		t.Run(want, func(t *testing.T) {
