@@ -120,7 +120,7 @@ func TestWhichISBN(t *testing.T) {
 	}
 }
 
-// panicking is a Source with a defect.
+// panicking is a Source that panics.
 type panicking struct{}
 
 func (panicking) Lookup(context.Context, googlebooks.ISBN, http.Header) (googlebooks.Result, error) {

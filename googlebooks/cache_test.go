@@ -109,8 +109,8 @@ func TestCache(t *testing.T) {
 	}
 }
 
-// TestCacheOfErrors: an error is kept for the TTL, but not found for at most an
-// hour and a failure for at most five seconds.
+// TestCacheOfErrors: an error is cached for the TTL, but ErrNotFound for at
+// most an hour and a failure for at most five seconds.
 func TestCacheOfErrors(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -137,7 +137,7 @@ func TestCacheOfErrors(t *testing.T) {
 }
 
 // TestCacheSharesACall: lookups of one ISBN wait for one call. It carries nothing
-// of the caller that causes it, whose leaving changes nothing for the others.
+// of the caller that started it, and continues if that caller leaves.
 func TestCacheSharesACall(t *testing.T) {
 	t.Parallel()
 	type key struct{}

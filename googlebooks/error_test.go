@@ -28,8 +28,8 @@ func googleError(reason, message, details string) string {
 		`"}],"status":"STATUS","details":[` + details + `]}}`
 }
 
-// Envoy's answers for an open circuit breaker and, before 1.40, for a certificate
-// that it does not trust.
+// Envoy's answers for an open circuit breaker and, before 1.38.1, for a
+// certificate that it does not trust.
 const (
 	overflow           = "upstream connect error or disconnect/reset before headers. reset reason: overflow"
 	certificateFailure = "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure, " +

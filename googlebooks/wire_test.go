@@ -199,8 +199,8 @@ func (l *chanListener) Close() error {
 
 func (l *chanListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// TestHungConnections: connections that are accepted and then hang take nothing
-// from later tries and later callers. net/http does not end them with the call.
+// TestHungConnections: connections that are accepted and then hang do not delay
+// later tries and later callers. net/http does not end them with the call.
 func TestHungConnections(t *testing.T) {
 	t.Parallel()
 	const callers = maxTLSPerHost + 16

@@ -73,7 +73,7 @@ func readConfig(args []string, w io.Writer) (config, error) {
 	case cfg.Delay < 0:
 		return cfg, fmt.Errorf("invalid value %q for --delay: want 0 or more", cfg.Delay)
 	case (certFile == "") != (keyFile == ""):
-		return cfg, errors.New("--cert and --key need each other")
+		return cfg, errors.New("--cert and --key must be used together")
 	case certFile != "" && cfg.caOut != "":
 		return cfg, errors.New("--ca-out cannot be used with --cert, which replaces the new CA")
 	case certFile != "":

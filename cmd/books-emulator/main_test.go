@@ -54,7 +54,7 @@ func TestErrors(t *testing.T) {
 		exitUsage: { // the error by command line
 			"--nope":                      "unknown flag --nope; see --help",
 			"cert":                        `unknown argument "cert"; see --help`,
-			"--cert a":                    "--cert and --key need each other; see --help",
+			"--cert a":                    "--cert and --key must be used together; see --help",
 			"--cert a --key b --ca-out c": "--ca-out cannot be used with --cert, which replaces the new CA; see --help",
 			"--cert a --key b":            "--cert, --key: open a: no such file or directory; see --help",
 			"--fail rest:10":              `invalid value "rest:10" for flag --fail: unknown fault "rest"; see --help`,

@@ -84,7 +84,7 @@ func TestReadConfig(t *testing.T) {
 	}
 }
 
-// TestClientConfig: the settings of the client reach it, none is forgotten.
+// TestClientConfig: every setting of the client reaches it.
 func TestClientConfig(t *testing.T) {
 	t.Parallel()
 	roots := x509.NewCertPool()

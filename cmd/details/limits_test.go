@@ -56,7 +56,7 @@ func TestKeptConnectionsAreBounded(t *testing.T) {
 	}, clientTimeout, time.Millisecond, "the closed ones do not count")
 }
 
-// TestLargeHeaders: a header of more than 64 KB is refused.
+// TestLargeHeaders: a header of more than 64 KiB is refused.
 func TestLargeHeaders(t *testing.T) {
 	t.Parallel()
 	s := serveWith(t, details.Config{})

@@ -238,8 +238,8 @@ func TestLogger(t *testing.T) {
 	assert.IsType(t, new(slog.TextHandler), newLogger(device, io.Discard, slog.LevelInfo, nil).Handler())
 }
 
-// TestStuckLog: the log is a pipe that nobody reads. The service answers, lives
-// and stops nevertheless.
+// TestStuckLog: the log is a pipe that nobody reads. The service still
+// answers, keeps running and stops.
 func TestStuckLog(t *testing.T) {
 	t.Parallel()
 	out, in := io.Pipe()

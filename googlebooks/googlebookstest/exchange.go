@@ -53,7 +53,7 @@ func page(contentType, body string) func(*exchange) {
 	return always(answer{http.StatusOK, contentType, []byte(body)})
 }
 
-// insert puts members before all others of the good answer.
+// insert serves the good answer with these members before all others.
 func insert(members string) func(*exchange) {
 	return func(e *exchange) {
 		e.ok.body = append([]byte("{"+members+","), bytes.TrimPrefix(e.ok.body, []byte("{"))...)
@@ -61,7 +61,7 @@ func insert(members string) func(*exchange) {
 	}
 }
 
-// coded is the good answer in a content coding.
+// coded serves the good answer in a content coding.
 func coded(coding string, encode func([]byte) []byte) func(*exchange) {
 	return func(e *exchange) {
 		e.w.Header().Set("Content-Encoding", coding)
@@ -79,8 +79,8 @@ func gzipped(b []byte) []byte {
 	return out.Bytes()
 }
 
-// brotli returns at most 64 KiB as one meta-block that is not compressed, and an
-// empty one that is the last (RFC 7932, section 9).
+// brotli encodes at most 64 KiB as one uncompressed meta-block and an empty
+// last one (RFC 7932, section 9).
 func brotli(b []byte) []byte {
 	header := binary.LittleEndian.AppendUint32(nil, 1<<20|uint32(len(b)-1)<<4) //nolint:gosec // at most 64 KiB
 	return slices.Concat(header[:3], b, []byte{3})
@@ -197,8 +197,8 @@ func (e *exchange) raw(b []byte) {
 	end(conn)
 }
 
-// hijack takes over the raw connection. HTTP/2 has none: there it resets the
-// stream, which is closest.
+// hijack takes over the raw connection. In HTTP/2, where a request has none, it
+// resets the stream.
 func (e *exchange) hijack() net.Conn {
 	conn, _, err := http.NewResponseController(e.w).Hijack()
 	if err != nil {

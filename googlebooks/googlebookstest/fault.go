@@ -13,8 +13,8 @@ import (
 const (
 	// upstreamError begins Envoy's answer for an upstream that it cannot reach.
 	upstreamError = "upstream connect error or disconnect/reset before headers. reset reason: "
-	// connectionFailure is the whole answer of Envoy 1.40. In older versions,
-	// the reason follows.
+	// connectionFailure is the whole answer of Envoy since 1.38.1. In older
+	// versions, the reason follows.
 	connectionFailure = upstreamError + "remote connection failure"
 )
 

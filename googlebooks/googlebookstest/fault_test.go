@@ -190,7 +190,7 @@ func TestFaults(t *testing.T) {
 }
 
 // TestFaultsOfStreams makes concurrent requests on one connection: a fault of
-// one is not that of another, and leaves the connection as it is.
+// one affects neither the others nor the connection.
 func TestFaultsOfStreams(t *testing.T) {
 	t.Parallel()
 	const callers = 20

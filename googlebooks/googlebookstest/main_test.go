@@ -59,7 +59,7 @@ func do(t *testing.T, c *http.Client, req *http.Request) (*http.Response, string
 	return resp, string(body)
 }
 
-// get asks for a path over plain HTTP.
+// get requests a path over plain HTTP.
 func get(t *testing.T, srv *googlebookstest.Server, path string) (*http.Response, string) {
 	t.Helper()
 	return do(t, newClient(t, srv), newRequest(t, "http://"+srv.HTTPAddr+path))

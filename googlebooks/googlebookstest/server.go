@@ -2,8 +2,8 @@
 // as net/http/httptest is.
 //
 // It answers GET /books/v1/volumes?q=isbn:… as Google does, over plain HTTP and
-// over TLS, with sample volumes. On request, it fails in every way in which
-// Google, or the network in between, has been seen to fail: see Faults.
+// over TLS, with sample volumes. It can also fail, as Google and the network in
+// between have been seen to fail: see Faults.
 //
 // Its answers follow https://developers.google.com/books/docs/v1/reference/volumes/list,
 // the discovery document books/v1, and answers recorded in public repositories.
@@ -42,8 +42,8 @@ type Config struct {
 	// tls.VersionTLS11, which clients refuse. Zero is TLS 1.3.
 	MaxTLSVersion uint16
 
-	// RequireKey answers a call without an API key, in the header X-Goog-Api-Key
-	// or the parameter key, with the 429 that Google has sent since 2026.
+	// RequireKey answers 429, as Google has since 2026, to a call without an
+	// API key in the header X-Goog-Api-Key or the parameter key.
 	RequireKey bool
 	// Keys are the valid API keys. Any other key gets Google's 400
 	// API_KEY_INVALID. If empty, every key is valid.

@@ -14,7 +14,7 @@ type Share struct {
 }
 
 // ParseShares reads NAME[:PERCENT][,NAME[:PERCENT]…]. A name without a
-// percentage gets 100 %.
+// percentage gets 100%.
 func ParseShares(text string) ([]Share, error) {
 	var shares []Share
 	faults, sum := faultsByName(), 0.0
