@@ -54,6 +54,7 @@ func TestAdvice(t *testing.T) {
 		"Google's backend":    {api(503, "backendFailed", ""), "Try again"},
 		"words suffice":       {api(400, "invalidParameter", "Invalid value"), ""},
 		"words at a host":     {googlebooks.Error{StatusCode: 400, FromAPI: true, NoKey: true, Host: "localhost"}, ""},
+		"unknown refusal":     {api(403, googlebooks.ReasonOther, ""), ""},
 		"unknown limit":       {api(429, googlebooks.ReasonOther, ""), "midnight Pacific"},
 		"words of the API":    {api(400, "", "egress policy: per hour, RBAC: access denied"), ""},
 

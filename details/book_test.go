@@ -36,7 +36,6 @@ func TestBookOf(t *testing.T) {
 		},
 		"magazine":        {0, func(v *volume) { v.PrintType = new("MAGAZINE") }, []string{"paperback", "unknown"}},
 		"language EN":     {0, func(v *volume) { v.Language = new("EN") }, []string{"English", "unknown"}},
-		"zero pages":      {0, func(v *volume) { v.PageCount = new(int64(0)) }, []string{":53", ":0"}},
 		"empty publisher": {0, func(v *volume) { v.Publisher = new("") }, []string{"Courier Corporation", ""}},
 		"one ISBN": {
 			change: func(v *volume) { v.IndustryIdentifiers = v.IndustryIdentifiers[:1] },

@@ -88,6 +88,9 @@ func TestTries(t *testing.T) {
 		"hangs once":      {answers{hangs, good()}, "1:0:timeout 2:200:", ""},
 		"hangs":           {answers{hangs, hangs}, "1:0:timeout 2:0:timeout", "no complete answer"},
 		"hangs in a body": {answers{hangsInBody, good()}, "1:200:timeout 2:200:", ""},
+		"broken off": {
+			answers{brokenOff, brokenOff, brokenOff}, "1:200:truncated 2:200:truncated 3:200:truncated", "was cut off",
+		},
 		"broken off once": {answers{brokenOff, good()}, "1:200:truncated 2:200:", ""},
 		"no name once":    {answers{noName, good()}, "1:0:dns 2:200:", ""},
 		"no proxy once":   {answers{noProxy, good()}, "1:0:proxy 2:200:", ""},
@@ -116,6 +119,9 @@ func TestTries(t *testing.T) {
 				} else {
 					require.ErrorContains(t, err, tc.err)
 				}
+				if e, ok := errors.AsType[*Error](err); ok {
+					assert.Equal(t, last.StatusCode, e.StatusCode)
+				}
 			})
 		})
 	}
@@ -136,10 +142,9 @@ func TestTriesInTime(t *testing.T) {
 		fail []int   // when each try fails, in milliseconds since the start
 		want []int64 // when it ends
 	}{
-		"all hang":              {[]int{never, never}, []int64{4800, 10_000}},
-		"time for a third try":  {[]int{4000, 8500, never}, []int64{4000, 8500, 10_000}},
-		"no time for a third":   {[]int{4000, 8700}, []int64{4000, 8700}},
-		"no try after the last": {[]int{100, 1000, 2000}, []int64{100, 1000, 2000}},
+		"all hang":             {[]int{never, never}, []int64{4800, 10_000}},
+		"time for a third try": {[]int{4000, 8500, never}, []int64{4000, 8500, 10_000}},
+		"no time for a third":  {[]int{4000, 8700}, []int64{4000, 8700}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

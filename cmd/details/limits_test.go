@@ -33,6 +33,15 @@ func TestLimitsFitTogether(t *testing.T) {
 	assert.Positive(t, s.maxKeptOpen)
 }
 
+// TestServeFails: if the listener fails, so does the program.
+func TestServeFails(t *testing.T) {
+	t.Parallel()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	assert.ErrorIs(t, newServer(nil, slog.New(slog.DiscardHandler)).run(t.Context(), listener), net.ErrClosed)
+}
+
 // TestKeptConnectionsAreBounded: above the limit, a response closes its
 // connection.
 func TestKeptConnectionsAreBounded(t *testing.T) {

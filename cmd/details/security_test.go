@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -141,6 +142,7 @@ func TestKeyStaysSecret(t *testing.T) {
 		"fault far below it":  rawResponse("200 OK", `{"aaaaaaaaaaaKEY`+strings.Repeat("b", 60)+`":[nil]}`), // jsontext cuts the name
 		"redirect":            "HTTP/1.1 302 Found\r\nLocation: https://KEY@KEY.example/KEY/?KEY#KEY\r\nContent-Length: 0\r\n\r\n",
 		"content coding":      "HTTP/1.1 400 Bad Request\r\nContent-Encoding: KEY\r\nContent-Length: 1\r\n\r\na",
+		"content coding, 200": "HTTP/1.1 200 OK\r\nContent-Encoding: KEY\r\nContent-Length: 1\r\n\r\na",
 		"text for a number":   rawResponse("200 OK", `{"items":[{"volumeInfo":{"pageCount":"KEY"}}]}`),
 		"after the response":  rawResponse("404 Not Found", `{}`) + "KEY", // net/http logs it
 	} {
@@ -165,7 +167,7 @@ func TestProxies(t *testing.T) {
 	const password = "pr0xyPassw0rd"
 	for name, tc := range map[string]struct {
 		plain  bool
-		absent bool
+		addr   string // of the proxy; "": a parrot
 		says   string
 		want   string // the answer
 		asked  bool   // the proxy
@@ -180,16 +182,13 @@ func TestProxies(t *testing.T) {
 		},
 		"cannot reach it": {says: rawResponse("504 KEY", "KEY"), want: "it answered 504. Try again", asked: true, status: 504},
 		"malformed":       {says: "KEY\r\n\r\n", want: "the proxy did not connect to books.invalid:443. Check the proxy", asked: true},
-		"absent":          {absent: true, want: "the proxy did not connect to books.invalid:443. Check the proxy that HTTPS_PROXY names"},
+		"absent":          {addr: nobody, want: "the proxy did not connect to books.invalid:443. Check the proxy that HTTPS_PROXY names"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := newParrot(t)
 			server.says.Store(&tc.says)
-			url := "http://user:" + password + "@" + server.addr
-			if tc.absent {
-				url = "http://user:" + password + "@" + nobody
-			}
+			url := "http://user:" + password + "@" + cmp.Or(tc.addr, server.addr)
 			cfg := settings("books.invalid")
 			cfg.PlainHTTP, cfg.APIKey, cfg.HTTPProxy, cfg.HTTPSProxy = tc.plain, secretKey, proxy(url), proxy(url)
 			p := start(t, cfg)
