@@ -92,6 +92,7 @@ func TestAdvice(t *testing.T) {
 		"to https at a host":    {googlebooks.Error{Host: "a:80", Reason: googlebooks.ReasonRedirect, Location: "https://a/b", PlainHTTP: true}, "Clear text"},
 		"to https at Google":    {googlebooks.Error{Host: "a:80", Reason: googlebooks.ReasonRedirect, Location: "https://www.googleapis.com/b", PlainHTTP: true}, "Clear text"},
 		"to another https":      {redirect("https://accounts.google.com/ServiceLogin", true), ""},
+		"to the same in http":   {redirect("http://www.googleapis.com/b", true), ""},
 		"to nowhere":            {redirect("an invalid URL", true), ""},
 		"sorry":                 {redirect("https://www.google.com/sorry/index", false), "throttles"},
 		"sorry, another domain": {redirect("http://ipv4.google.de/sorry/index", true), "throttles"},

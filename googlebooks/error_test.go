@@ -85,6 +85,8 @@ func TestErrorsOfTheAPI(t *testing.T) {
 		"dummy key":      {"any", 400, googleError("required", "any key", ""), "required", "400 required: any key"},
 		"bad characters": {"k3y", 400, googleError("required", "a\xff\\ud83d", ""), "required", "400 required: a\ufffd\ufffd"},
 		"blocked key":    {"k3y", 403, googleError("forbidden", "m", blockedKey), "API_KEY_SERVICE_BLOCKED", "403 API_KEY_SERVICE_BLOCKED: m"},
+		"disabled API":   {"k3y", 403, googleError("forbidden", "m", `{"reason":"SERVICE_DISABLED"}`), "accessNotConfigured", "403 accessNotConfigured: m"},
+		"newer limit":    {"k3y", 429, googleError("x", "m", `{"reason":"RATE_LIMIT_EXCEEDED"}`), "rateLimitExceeded", "429 rateLimitExceeded: m"},
 		"gateway":        {"k3y", 504, googleError("backendFailed", "m", ""), "backendFailed", "504 backendFailed: m"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,11 +134,12 @@ func TestErrorsOfOthers(t *testing.T) {
 		"redirect": {
 			301, http.Header{"Location": {secretTarget}}, "", ReasonRedirect, ", a redirect to https://www.google.com/sorry/index",
 		},
-		"relative redirect": {302, http.Header{"Location": {"/a?secret"}}, "", ReasonRedirect, ", a redirect to https://www.googleapis.com/a"},
-		"invalid redirect":  {302, http.Header{"Location": {"http://%zz"}}, "", ReasonRedirect, ", a redirect to an invalid URL"},
-		"no redirect":       {201, http.Header{"Location": {"/a"}}, "", ReasonEmpty, " without a body"},
-		"no redirect, 4xx":  {403, http.Header{"Location": {"/a"}}, "", ReasonEmpty, " without a body"},
-		"no target":         {304, nil, "", ReasonEmpty, " without a body"},
+		"relative redirect":  {302, http.Header{"Location": {"/a?secret"}}, "", ReasonRedirect, ", a redirect to https://www.googleapis.com/a"},
+		"permanent redirect": {308, http.Header{"Location": {"/a"}}, "", ReasonRedirect, ", a redirect to https://www.googleapis.com/a"},
+		"invalid redirect":   {302, http.Header{"Location": {"http://%zz"}}, "", ReasonRedirect, ", a redirect to an invalid URL"},
+		"no redirect":        {201, http.Header{"Location": {"/a"}}, "", ReasonEmpty, " without a body"},
+		"no redirect, 4xx":   {403, http.Header{"Location": {"/a"}}, "", ReasonEmpty, " without a body"},
+		"no target":          {304, nil, "", ReasonEmpty, " without a body"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
