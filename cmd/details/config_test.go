@@ -120,6 +120,7 @@ func TestInvalidConfig(t *testing.T) {
 		"GOOGLE_BOOKS_API_KEY=s3cret s3cret":          `invalid key: want only letters, digits, _, . and -`,
 		"GOOGLE_BOOKS_API_KEY=s3cret\r\nCookie:a":     `invalid key: want only`,
 		`GOOGLE_BOOKS_API_KEY="s3cret"`:               `invalid key: want only`,
+		"GOOGLE_BOOKS_API_KEY=s3cret/":                `invalid key: want only`,
 		"GOOGLE_BOOKS_COUNTRY=Denmark":                `invalid country "Denmark": want two letters`,
 		"GOOGLE_BOOKS_HOST=http://localhost":          `invalid host "http://localhost": want host or host:port`,
 		"GOOGLE_BOOKS_CA_FILE=/no/such.pem":           `stat /no/such.pem: no such file`,
