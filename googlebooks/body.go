@@ -29,7 +29,7 @@ func readBody(res *http.Response) ([]byte, error) {
 	sent := &io.LimitedReader{R: res.Body, N: maxBody + 1}
 	var plain io.Reader = sent
 	inGzip := false
-	switch coding := contentCoding(res.Header); coding {
+	switch coding := contentCoding(res.Header); strings.ToLower(coding) {
 	case "":
 	case "gzip", "x-gzip":
 		zipped, err := gzip.NewReader(sent)
@@ -56,12 +56,12 @@ func readBody(res *http.Response) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// contentCoding returns the content codings of a response in lower case, ""
+// contentCoding returns the content codings of a response as they were sent, ""
 // for none.
 func contentCoding(h http.Header) string {
 	var codings []string
 	for coding := range strings.SplitSeq(strings.Join(h.Values("Content-Encoding"), ","), ",") {
-		if coding = strings.ToLower(strings.TrimSpace(coding)); coding != "" && coding != "identity" {
+		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
 			codings = append(codings, coding)
 		}
 	}

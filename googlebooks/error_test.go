@@ -129,7 +129,7 @@ func TestErrorsOfOthers(t *testing.T) {
 		"XML":                   {403, nil, "<?xml?><Error/>", ReasonNotAPI, ": <?xml?><Error/>"},
 		"compressed":            {503, nil, "x\xda\xab\xe5KL$\xc3\xf1", ReasonNotAPI, " with a body that is not text"},
 		"not text":              {429, nil, "\x1f\x8b\x08\x00words", ReasonNotAPI, " with a body that is not text"},
-		"other coding":          {429, codings, "words", ReasonNotAPI, ` with the content coding "br, x", which was not requested`},
+		"other coding":          {429, codings, "words", ReasonNotAPI, ` with the content coding "br, X", which was not requested`},
 		"invalid gzip":          {503, http.Header{"Content-Encoding": {"gzip"}}, "words", ReasonNotAPI, " with a body that is not valid gzip"},
 		"redirect": {
 			301, http.Header{"Location": {secretTarget}}, "", ReasonRedirect, ", a redirect to https://www.google.com/sorry/index",

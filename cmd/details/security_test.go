@@ -67,7 +67,7 @@ func TestSmuggling(t *testing.T) {
 func assertNoKey(t *testing.T, outputs ...string) {
 	t.Helper()
 	for _, output := range outputs {
-		assert.NotContains(t, output, keyStart)
+		assert.NotContains(t, strings.ToLower(output), strings.ToLower(keyStart))
 	}
 }
 
