@@ -146,7 +146,8 @@ func cutOff(err error) bool {
 // or connection (GOAWAY). net/http does not export these errors.
 func resetByServer(err error) bool {
 	text := err.Error()
-	return errors.Is(err, errTooManyDials) || strings.Contains(text, "received from peer") || strings.Contains(text, "GOAWAY")
+	return errors.Is(err, errTooManyDials) || strings.HasSuffix(text, "received from peer") ||
+		strings.HasPrefix(text, "http2: ") && strings.Contains(text, "GOAWAY")
 }
 
 // noAnswer reports whether the connection failed before a response began. The
@@ -159,7 +160,7 @@ func noAnswer(err error) bool {
 	_, isErrno := errors.AsType[syscall.Errno](err)
 	text := err.Error()
 	return isErrno || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
-		strings.Contains(text, "server closed idle connection") || strings.Contains(text, "http2: client conn")
+		strings.HasSuffix(text, "server closed idle connection") || strings.HasPrefix(text, "http2: client conn")
 }
 
 // errBody returns the Error of a response with status 200 whose body could not
