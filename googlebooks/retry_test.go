@@ -66,7 +66,9 @@ func text(x Try) string { return fmt.Sprintf("%d:%d:%s", x.Number, x.StatusCode,
 
 func TestTries(t *testing.T) {
 	t.Parallel()
-	brokenOff := answerWith(io.MultiReader(strings.NewReader(comedy[:100]), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	brokenOff := func(r *http.Request) (*http.Response, error) {
+		return answerWith(io.MultiReader(strings.NewReader(comedy[:100]), iotest.ErrReader(io.ErrUnexpectedEOF)))(r)
+	}
 	noName := httpmock.NewErrorResponder(&net.DNSError{IsNotFound: true})
 	none := httpmock.NewStringResponder(http.StatusOK, `{"totalItems":0}`)
 	noItems := httpmock.NewStringResponder(http.StatusOK, `{"totalItems":1}`)

@@ -93,7 +93,7 @@ func start(tb testing.TB, cfg config) *program {
 	ended := make(chan error, 1)
 	out, in := io.Pipe()
 	go func() {
-		ended <- serve(ctx, cfg, in)
+		ended <- serve(ctx, cfg, in, func(*slog.Logger) {}) // programs share the default logger
 		_ = in.Close()
 	}()
 	p := newProgram(tb, out)

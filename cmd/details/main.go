@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		printError(stderr, err)
 		return exitUsage
 	}
-	if err := serve(ctx, cfg, stderr); err != nil {
+	if err := serve(ctx, cfg, stderr, slog.SetDefault); err != nil {
 		printError(stderr, err)
 		return exitFailure
 	}
@@ -91,14 +91,15 @@ func printError(w io.Writer, err error) {
 	}
 }
 
-// serve wires the service together and runs it until ctx is done.
-func serve(ctx context.Context, cfg config, stderr io.Writer) error {
+// serve wires the service together and runs it until ctx is done. It gives
+// setDefault the logger for what net/http logs through package log.
+func serve(ctx context.Context, cfg config, stderr io.Writer, setDefault func(*slog.Logger)) error {
 	metrics := details.NewMetrics(buildinfo.Version())
 	w := newLogWriter(stderr, metrics.ObserveLostLine)
 	defer w.close()
 	logger := newLogger(stderr, w, cfg.LogLevel, nil)
-	// net/http logs through package log and may quote a response, so redact the key there.
-	slog.SetDefault(newLogger(stderr, w, cfg.LogLevel, redactAttr(string(cfg.APIKey))))
+	// net/http may quote a response, so redact the key there.
+	setDefault(newLogger(stderr, w, cfg.LogLevel, redactAttr(string(cfg.APIKey))))
 
 	service := details.Config{ISBNs: cfg.ISBNs, Tracing: cfg.PlainHTTP, Logger: logger, Metrics: metrics}
 	clientConfig := cfg.client()

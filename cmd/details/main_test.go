@@ -245,7 +245,7 @@ func TestStuckLog(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- serve(ctx, config{}, in) }()
+	go func() { ended <- serve(ctx, config{}, in, func(*slog.Logger) {}) }()
 	var first struct{ Address string }
 	require.NoError(t, json.NewDecoder(out).Decode(&first)) // nothing else is read
 	_, port, err := net.SplitHostPort(first.Address)

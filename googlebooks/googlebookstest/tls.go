@@ -85,8 +85,10 @@ func (c *tlsConn) Write(b []byte) (int, error) {
 }
 
 // goAway sends GOAWAY and closes the connection. The last stream is the highest
-// there can be: the client must not repeat its request by itself.
+// there can be: the client must not repeat its request by itself. Empty SETTINGS
+// come first, because those of net/http may not have been sent yet.
 func (c *tlsConn) goAway() {
+	send(c.Conn, []byte("\x00\x00\x00\x04\x00\x00\x00\x00\x00"))
 	send(c.Conn, []byte("\x00\x00\x08\x07\x00\x00\x00\x00\x00"+"\x7f\xff\xff\xff"+"\x00\x00\x00\x00"))
 	end(c)
 }
