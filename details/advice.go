@@ -85,6 +85,8 @@ func advice(e *googlebooks.Error) string {
 		return "Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait"
 	case e.Reason == googlebooks.ReasonDNS:
 		return "Check internet access and, in a cluster, its DNS"
+	case e.Reason == googlebooks.ReasonProxy && says("x509: "):
+		return "If you trust the proxy's CA, set GOOGLE_BOOKS_CA_FILE"
 	case e.Reason == googlebooks.ReasonProxy:
 		return "Check the proxy that HTTPS_PROXY names"
 	case e.Reason == googlebooks.ReasonCertificate:

@@ -113,6 +113,13 @@ func (c *Client) errNoResponse(err error) *Error {
 		if proxy.status != 0 {
 			e.Message += fmt.Sprintf(": it answered %d", proxy.status)
 		}
+		switch {
+		case untrusted:
+			e.Words = c.printable(err.Error())
+			e = e.withWords()
+		case proxy.status == 0 && !noName && timedOut(err):
+			e.Reason = ReasonTimeout
+		}
 	case noName:
 		e.Reason, e.Message = ReasonDNS, c.base.Hostname()+" does not resolve"
 	case timedOut(err):

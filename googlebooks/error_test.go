@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -248,6 +249,11 @@ func TestNetworkErrors(t *testing.T) {
 	}{
 		"name server hangs": {op("dial", nameServerHangs), ReasonDNS, "www.googleapis.com does not resolve"},
 		"no such proxy":     {&proxyError{err: &net.DNSError{IsNotFound: true}}, ReasonProxy, proxy},
+		"proxy hangs":       {&proxyError{err: os.ErrDeadlineExceeded}, ReasonTimeout, proxy},
+		"untrusted proxy": {
+			&proxyError{err: &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}}, ReasonProxy,
+			proxy + ": proxy: tls: failed to verify certificate: x509: certificate signed by unknown authority",
+		},
 		"dial hangs": {
 			err:     op("dial", os.ErrDeadlineExceeded),
 			reason:  ReasonTimeout,

@@ -61,7 +61,7 @@ func transient(err error) bool {
 		return false
 	case ReasonProxy:
 		if e.StatusCode == 0 {
-			return true // it did not answer
+			return noAnswer(e.Err)
 		}
 	}
 	switch e.StatusCode {

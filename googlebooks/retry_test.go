@@ -74,6 +74,7 @@ func TestTries(t *testing.T) {
 	noItems := httpmock.NewStringResponder(http.StatusOK, `{"totalItems":1}`)
 	stream := httpmock.NewStringResponder(http.StatusRequestTimeout, "stream timeout")
 	noProxy := httpmock.NewErrorResponder(&proxyError{err: syscall.ECONNREFUSED})
+	noTLSProxy := httpmock.NewErrorResponder(&proxyError{err: errors.New(`malformed HTTP response "SSH"`)})
 	proxy407 := httpmock.NewErrorResponder(&proxyError{407, errors.New("refused")})
 	banner := httpmock.NewErrorResponder(errors.New(`malformed HTTP response "SSH-2.0"`))
 	type answers []httpmock.Responder
@@ -96,6 +97,7 @@ func TestTries(t *testing.T) {
 		"broken off once": {answers{brokenOff, good()}, "1:200:truncated 2:200:", ""},
 		"no name once":    {answers{noName, good()}, "1:0:dns 2:200:", ""},
 		"no proxy once":   {answers{noProxy, good()}, "1:0:proxy 2:200:", ""},
+		"not a proxy":     {answers{noTLSProxy}, "1:0:proxy", "did not connect"},
 		"proxy refuses":   {answers{proxy407}, "1:407:proxy", "it answered 407"},
 		"no items once":   {answers{noItems, good()}, "1:200:noItems 2:200:", ""},
 		"408 once":        {answers{stream, good()}, "1:408:timeout 2:200:", ""},

@@ -93,10 +93,11 @@ func (dial dialer) limited(timeout time.Duration) dialer {
 	}
 }
 
-// maxDials limits the connections that are opened for one try.
-const maxDials = 3
+// maxDials limits the connections that are opened for one try. A few are normal:
+// in a burst, other calls may take a new connection's last streams.
+const maxDials = 10
 
-var errTooManyDials = errors.New("the server closed every connection")
+var errTooManyDials = errors.New("too many connections for one try")
 
 // dialsKey is the key of the number of connections opened for a try.
 type dialsKey struct{}

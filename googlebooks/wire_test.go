@@ -302,7 +302,7 @@ func TestDialIsBounded(t *testing.T) {
 		"HTTPS, name":      {https, nil, ReasonDNS, maxTLSPerHost},
 		"plain HTTP, name": {plain, nil, ReasonDNS, callers},
 		"proxy, name":      {proxy, nil, ReasonProxy, maxTLSPerHost},
-		"proxy, CONNECT":   {proxy, silent, ReasonProxy, maxTLSPerHost},
+		"proxy, CONNECT":   {proxy, silent, ReasonTimeout, maxTLSPerHost},
 		"HTTPS, TLS":       {https, silent, ReasonTimeout, maxTLSPerHost},
 		"proxy, TLS":       {proxy, connected, ReasonTimeout, maxTLSPerHost},
 	} {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,7 +39,7 @@ type config struct {
 	CacheTTL   time.Duration `envconfig:"CACHE_TTL" default:"0s" want:"0s to 168h, such as 24h" desc:"how long to cache an answer, to save calls; 0s: no cache"`
 	CacheStale time.Duration `envconfig:"CACHE_STALE" default:"1h" want:"0s to 168h, such as 1h" desc:"how long after CACHE_TTL a stale book may still be served"`
 	LogLevel   slog.Level    `envconfig:"LOG_LEVEL" default:"info" want:"debug, info, warn or error" desc:"minimum level of log lines"`
-	HTTPSProxy proxy         `envconfig:"HTTPS_PROXY" want:"a URL" desc:"proxy for the calls to Google, except over plain HTTP"`
+	HTTPSProxy proxy         `envconfig:"HTTPS_PROXY" want:"an http or https URL" desc:"proxy for the calls to Google, except over plain HTTP"`
 	HTTPProxy  proxy         `envconfig:"HTTP_PROXY" want:"a URL" desc:"not used: over plain HTTP, the sidecar is the proxy"`
 	NoProxy    string        `envconfig:"NO_PROXY" want:"host,host,…" desc:"hosts to call without the proxy"`
 }
@@ -74,6 +75,9 @@ func readConfig(args []string) (config, error) {
 	}
 
 	errs := []error{readEnvironment(&cfg)}
+	if cfg.External && !cfg.PlainHTTP && strings.HasPrefix(string(cfg.HTTPSProxy), "socks") {
+		errs = append(errs, errors.New("HTTPS_PROXY: unsupported scheme: want http or https"))
+	}
 	if flags.NArg() == 1 {
 		port, err := strconv.ParseUint(flags.Arg(0), 10, 16)
 		if err != nil {
@@ -216,6 +220,7 @@ type proxy string
 // invalid URL, it accepts host:port. A URL with more than a host is probably one
 // whose password has a character that must be escaped.
 func (p *proxy) Decode(s string) error {
+	s = strings.TrimSpace(s) // as for the key
 	if !strings.Contains(s, "://") {
 		s = "http://" + s
 	}
@@ -223,7 +228,8 @@ func (p *proxy) Decode(s string) error {
 	if err == nil {
 		_, err = googlebooks.New(googlebooks.Config{Host: u.Host})
 	}
-	if err != nil || u.Host == "" || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" || u.Scheme != "http" && u.Scheme != "https" {
+	if err != nil || u.Host == "" || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" ||
+		!slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
 		return errors.New("invalid URL: want http://host:port or http://user:password@host:port, with %25 for a % in the password")
 	}
 	*p = proxy(s)

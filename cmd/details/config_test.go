@@ -45,7 +45,7 @@ func TestReadConfig(t *testing.T) {
 				"GOOGLE_BOOKS_API_KEY": "k3y\n", "GOOGLE_BOOKS_COUNTRY": "dk", "GOOGLE_BOOKS_HOST": "localhost:8443",
 				"GOOGLE_BOOKS_TIMEOUT": "1s", "BOOK_ISBNS": " 0 : 0-486-42461-8 , 7:9780141439518,",
 				"CACHE_TTL": "5m", "CACHE_STALE": "0", "LOG_LEVEL": "Debug",
-				"HTTPS_PROXY": "http://user:pa%25ss@proxy:3128", "HTTP_PROXY": "proxy:80", "NO_PROXY": "a,b",
+				"HTTPS_PROXY": "http://user:pa%25ss@proxy:3128", "HTTP_PROXY": "proxy:80\n", "NO_PROXY": "a,b",
 			},
 			want: func(c *config) {
 				*c = config{
@@ -147,7 +147,7 @@ func TestInvalidConfig(t *testing.T) {
 		"HTTPS_PROXY=http:/s3cret":                    `invalid URL`,
 		"HTTPS_PROXY=http://*":                        `invalid URL`,
 		"HTTPS_PROXY=http://s3cret:99999":             `invalid URL`,
-		"HTTPS_PROXY=socks5://s3cret":                 `invalid URL`,
+		"HTTPS_PROXY=socks5://s3cret":                 `unsupported scheme: want http or https`,
 		"HTTPS_PROXY=ftp://s3cret":                    `invalid URL`,
 		"HTTPS_PROXY=http://":                         `invalid URL`,
 	} {
