@@ -87,7 +87,8 @@ func advice(e *googlebooks.Error) string {
 		return "Check internet access and, in a cluster, its DNS"
 	case e.Reason == googlebooks.ReasonProxy && says("x509: "):
 		return "If you trust the proxy's CA, set GOOGLE_BOOKS_CA_FILE"
-	case e.Reason == googlebooks.ReasonProxy:
+	case e.Reason == googlebooks.ReasonProxy,
+		e.Proxied && (e.Reason == googlebooks.ReasonNotTLS || e.Reason == googlebooks.ReasonNoAnswer): // behind it
 		return "Check the proxy that HTTPS_PROXY names"
 	case e.Reason == googlebooks.ReasonCertificate:
 		return "If you trust its CA, set GOOGLE_BOOKS_CA_FILE"

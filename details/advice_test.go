@@ -84,6 +84,8 @@ func TestAdvice(t *testing.T) {
 
 		"proxy on the way":      {googlebooks.Error{StatusCode: 407, Reason: googlebooks.ReasonProxy, PlainHTTP: true}, "A proxy on the way"},
 		"proxy's certificate":   {other(0, googlebooks.ReasonProxy, "tls: failed to verify certificate: x509: unknown"), "the proxy's CA"},
+		"no TLS behind a proxy": {googlebooks.Error{Reason: googlebooks.ReasonNotTLS, Proxied: true}, "the proxy that HTTPS_PROXY names"},
+		"cut behind a proxy":    {googlebooks.Error{Reason: googlebooks.ReasonNoAnswer, Proxied: true}, "the proxy that HTTPS_PROXY names"},
 		"proxy's credentials":   {other(407, googlebooks.ReasonProxy, ""), "HTTPS_PROXY to http://user:password@"},
 		"proxy":                 {other(0, googlebooks.ReasonProxy, ""), "the proxy that HTTPS_PROXY names"},
 		"to https":              {redirect("https://www.googleapis.com/books", true), "Clear text"},

@@ -54,6 +54,7 @@ type Client struct {
 	apiKey    string
 	country   string
 	timeout   time.Duration
+	proxied   bool
 	observe   func(Try)
 }
 
@@ -83,6 +84,7 @@ func New(cfg Config) (*Client, error) {
 		apiKey:    cfg.APIKey,
 		country:   cfg.Country,
 		timeout:   cmp.Or(cfg.Timeout, DefaultTimeout),
+		proxied:   cfg.Proxy != nil && !cfg.PlainHTTP,
 		observe:   cfg.Observe,
 	}
 	if cfg.APIKey != "" {

@@ -65,6 +65,7 @@ func keyReasons() []string {
 type Error struct {
 	Host       string // host or host:port that was called
 	PlainHTTP  bool   // it was called over plain HTTP
+	Proxied    bool   // it was called through Config.Proxy
 	StatusCode int    // HTTP status of the response, or of the proxy's answer to CONNECT; 0: there was none
 	Reason     string // the API's reason, such as rateLimitExceeded, or a Reason constant; may be empty
 	Words      string // what the API, a proxy or another server said, at most 256 bytes; may be empty
@@ -94,7 +95,14 @@ const maxWords = 256
 
 // newError returns an Error about the client's host.
 func (c *Client) newError(status int, reason, message string) *Error {
-	return &Error{Host: c.base.Host, PlainHTTP: c.base.Scheme == "http", StatusCode: status, Reason: reason, Message: message}
+	return &Error{
+		Host:       c.base.Host,
+		PlainHTTP:  c.base.Scheme == "http",
+		Proxied:    c.proxied,
+		StatusCode: status,
+		Reason:     reason,
+		Message:    message,
+	}
 }
 
 // errNoResponse returns the Error of a call that got no response.

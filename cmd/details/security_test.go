@@ -180,9 +180,10 @@ func TestProxies(t *testing.T) {
 			want:  "it answered 407. The proxy requires authentication",
 			asked: true, status: 407,
 		},
-		"cannot reach it": {says: rawResponse("504 KEY", "KEY"), want: "it answered 504. Try again", asked: true, status: 504},
-		"malformed":       {says: "KEY\r\n\r\n", want: "the proxy did not connect to books.invalid:443. Check the proxy", asked: true},
-		"absent":          {addr: nobody, want: "the proxy did not connect to books.invalid:443. Check the proxy that HTTPS_PROXY names"},
+		"cannot reach it":  {says: rawResponse("504 KEY", "KEY"), want: "it answered 504. Try again", asked: true, status: 504},
+		"malformed":        {says: "KEY\r\n\r\n", want: "the proxy did not connect to books.invalid:443. Check the proxy", asked: true},
+		"drops the tunnel": {says: "HTTP/1.1 200 OK\r\n\r\n", want: "no answer from books.invalid:443. Check the proxy that HTTPS_PROXY names", asked: true},
+		"absent":           {addr: nobody, want: "the proxy did not connect to books.invalid:443. Check the proxy that HTTPS_PROXY names"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
