@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"example.com/bookinfo/googlebooks"
@@ -34,7 +35,7 @@ func advice(e *googlebooks.Error) string {
 		return "In the Google Cloud console, set the application restrictions of GOOGLE_BOOKS_API_KEY to None or IP addresses: this service is neither a website nor an app"
 	case e.Reason == "accessNotConfigured":
 		return "GOOGLE_BOOKS_API_KEY belongs to that project"
-	case e.StatusCode == http.StatusTooManyRequests && e.NoKey:
+	case e.FromAPI && e.StatusCode == http.StatusTooManyRequests && !e.HasKey:
 		return "Set GOOGLE_BOOKS_API_KEY: Google refuses calls without a key"
 	case e.FromAPI && strings.Contains(e.Words, "per minute"), e.Reason == "userRateLimitExceeded":
 		return "Try again in a minute; CACHE_TTL saves calls"
@@ -61,7 +62,7 @@ func advice(e *googlebooks.Error) string {
 	case says("reset reason: remote connection failure"), says("reset reason: connection failure"): // since 1.38.1, Envoy leaves out why, which may be a certificate
 		return "The sidecar's access log says why it could not connect: check the endpoints of the ServiceEntry, and caCertificates, sni and subjectAltNames in the DestinationRule"
 	case says("HTTP request to an HTTPS server"), says(`malformed HTTP response "\x15\x03`): // a TLS alert
-		return "Plain HTTP reached a TLS port: check that a DestinationRule originates TLS for it"
+		return clearTextPort
 	case e.Reason == googlebooks.ReasonEmpty && e.StatusCode == http.StatusNotFound:
 		return "A gateway or waypoint answers like this if no route matches: check its HTTPRoute or VirtualService"
 	case e.Reason == googlebooks.ReasonEmpty && (e.StatusCode == http.StatusBadGateway || e.StatusCode == http.StatusServiceUnavailable):
@@ -71,7 +72,7 @@ func advice(e *googlebooks.Error) string {
 	case !e.FromAPI && e.StatusCode == http.StatusForbidden:
 		return "Check the policies of the mesh and of proxies on the way"
 	case e.StatusCode == http.StatusProxyAuthRequired && e.PlainHTTP:
-		return "A proxy on the way requires authentication"
+		return clearTextProxy
 	case e.StatusCode == http.StatusProxyAuthRequired:
 		return "The proxy requires authentication: set HTTPS_PROXY to http://user:password@host:port"
 	case e.Reason == googlebooks.ReasonRedirect && isGoogle(target.Hostname()) && strings.HasPrefix(target.Path, "/sorry/"):
@@ -108,8 +109,13 @@ func advice(e *googlebooks.Error) string {
 	return ""
 }
 
-// clearText is the advice if a server says that a call was not encrypted.
-const clearText = "Clear text reached a server: set DO_NOT_ENCRYPT=true only where the mesh originates TLS"
+// The advice if a call was read in clear text.
+const (
+	clearText      = "Clear text reached a server: set DO_NOT_ENCRYPT=true only where the mesh originates TLS"
+	clearTextPort  = "Clear text reached a TLS port: check that a DestinationRule originates TLS for it"
+	clearTextProxy = "Clear text reached a proxy that requires authentication"
+	replaceKey     = "Replace the API key: it was in the clear text"
+)
 
 // isGoogle reports whether a host is one that shows Google's page /sorry.
 func isGoogle(host string) bool {
@@ -121,8 +127,12 @@ func hostname(host string) string { return (&url.URL{Host: host}).Hostname() }
 
 // explain returns what happened and what to do about it.
 func explain(e *googlebooks.Error) string {
-	if a := advice(e); a != "" {
-		return strings.TrimSuffix(e.Message, ".") + ". " + a + "."
+	a := advice(e)
+	switch {
+	case a == "":
+		return e.Message
+	case e.HasKey && slices.Contains([]string{clearText, clearTextPort, clearTextProxy}, a):
+		a += ". " + replaceKey
 	}
-	return e.Message
+	return strings.TrimSuffix(e.Message, ".") + ". " + a + "."
 }

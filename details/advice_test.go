@@ -1,11 +1,14 @@
 package details
 
 import (
+	"errors"
+	"net/http"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/jarcoal/httpmock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -21,7 +24,7 @@ func TestAdvice(t *testing.T) {
 		connect = "upstream connect error or disconnect/reset before headers. reset reason: "
 	)
 	api := func(status int, reason, words string) googlebooks.Error {
-		return googlebooks.Error{StatusCode: status, Reason: reason, Words: words, FromAPI: true}
+		return googlebooks.Error{StatusCode: status, Reason: reason, Words: words, FromAPI: true, HasKey: true}
 	}
 	other := func(status int, reason, words string) googlebooks.Error {
 		return googlebooks.Error{StatusCode: status, Reason: reason, Words: words}
@@ -38,7 +41,7 @@ func TestAdvice(t *testing.T) {
 		"quota, old":          {api(403, "quotaExceeded", ""), "CACHE_TTL"},
 		"daily limit":         {api(403, "dailyLimitExceeded", "reset at midnight"), "CACHE_TTL saves calls"},
 		"limit per user":      {api(403, "userRateLimitExceeded", ""), "in a minute"},
-		"no key":              {googlebooks.Error{StatusCode: 429, Reason: quota, FromAPI: true, NoKey: true}, "Set GOOGLE_BOOKS_API_KEY"},
+		"no key":              {googlebooks.Error{StatusCode: 429, Reason: quota, FromAPI: true}, "Set GOOGLE_BOOKS_API_KEY"},
 		"invalid key":         {api(400, "API_KEY_INVALID", ""), "under Credentials"},
 		"invalid key, old":    {api(400, "keyInvalid", ""), "under Credentials"},
 		"expired key":         {api(400, "keyExpired", ""), "under Credentials"},
@@ -53,7 +56,7 @@ func TestAdvice(t *testing.T) {
 		"plain HTTP":          {api(403, "sslRequired", ""), "Clear text"},
 		"Google's backend":    {api(503, "backendFailed", ""), "Try again"},
 		"words suffice":       {api(400, "invalidParameter", "Invalid value"), ""},
-		"words at a host":     {googlebooks.Error{StatusCode: 400, FromAPI: true, NoKey: true, Host: "localhost"}, ""},
+		"words at a host":     {googlebooks.Error{StatusCode: 400, FromAPI: true, Host: "localhost"}, ""},
 		"unknown refusal":     {api(403, googlebooks.ReasonOther, ""), ""},
 		"unknown limit":       {api(429, googlebooks.ReasonOther, ""), "midnight Pacific"},
 		"words of the API":    {api(400, "", "egress policy: per hour, RBAC: access denied"), ""},
@@ -82,7 +85,7 @@ func TestAdvice(t *testing.T) {
 		"502 with words":           {other(502, notAPI, "bad"), "Try again"},
 		"misdirected":              {other(421, notAPI, "Misdirected Request"), ""},
 
-		"proxy on the way":      {googlebooks.Error{StatusCode: 407, Reason: googlebooks.ReasonProxy, PlainHTTP: true}, "A proxy on the way"},
+		"proxy on the way":      {googlebooks.Error{StatusCode: 407, Reason: googlebooks.ReasonProxy, PlainHTTP: true}, "a proxy that requires authentication"},
 		"proxy's certificate":   {other(0, googlebooks.ReasonProxy, "tls: failed to verify certificate: x509: unknown"), "the proxy's CA"},
 		"no TLS behind a proxy": {googlebooks.Error{Reason: googlebooks.ReasonNotTLS, Proxied: true}, "the proxy that HTTPS_PROXY names"},
 		"cut behind a proxy":    {googlebooks.Error{Reason: googlebooks.ReasonNoAnswer, Proxied: true}, "the proxy that HTTPS_PROXY names"},
@@ -125,6 +128,55 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
+// TestReplaceKey: the key that was in clear text must be replaced, whichever
+// server says that it was.
+func TestReplaceKey(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		plainHTTP bool
+		answer    httpmock.Responder
+		clear     bool
+	}{
+		"Google": {
+			plainHTTP: true,
+			answer:    httpmock.NewStringResponder(403, `{"error":{"errors":[{"reason":"sslRequired"}]}}`),
+			clear:     true,
+		},
+		"redirect to https": {
+			plainHTTP: true,
+			answer: httpmock.NewStringResponder(301, "").
+				HeaderSet(http.Header{"Location": {"https://www.googleapis.com/books/v1/volumes"}}),
+			clear: true,
+		},
+		"TLS port": {
+			plainHTTP: true,
+			answer:    httpmock.NewStringResponder(400, "Client sent an HTTP request to an HTTPS server."),
+			clear:     true,
+		},
+		"TLS alert": {
+			plainHTTP: true,
+			answer:    httpmock.NewErrorResponder(errors.New("malformed HTTP response \"\\x15\\x03\\x01\"")),
+			clear:     true,
+		},
+		"proxy on the way": {plainHTTP: true, answer: httpmock.NewStringResponder(407, ""), clear: true},
+		"proxy, HTTPS":     {answer: httpmock.NewStringResponder(407, "")},
+		"policy":           {plainHTTP: true, answer: httpmock.NewStringResponder(403, "RBAC: access denied")},
+		"no such API":      {plainHTTP: true, answer: httpmock.NewStringResponder(403, `{"error":{"errors":[{"reason":"accessNotConfigured"}]}}`)},
+	} {
+		for _, key := range []string{"", "s3cret-s3cret"} {
+			transport := httpmock.NewMockTransport()
+			transport.RegisterNoResponder(tc.answer)
+			client, err := googlebooks.New(googlebooks.Config{PlainHTTP: tc.plainHTTP, APIKey: key, Transport: transport})
+			require.NoError(t, err)
+			h, log := newService(Config{Books: client})
+			answer := ask(t, h, http.MethodGet, "/details/0", nil).Body.String()
+			assert.Equal(t, tc.clear, strings.Contains(answer, "Clear text reached a"), name)
+			assert.Equal(t, tc.clear && key != "", strings.Contains(answer, "Replace the API key"), name)
+			assert.Equal(t, tc.clear && key != "", strings.Contains(log.String(), "Replace the API key"), name)
+		}
+	}
+}
+
 // TestAdviceIsDocumented: the page for troubleshooting has every advice.
 func TestAdviceIsDocumented(t *testing.T) {
 	t.Parallel()
@@ -132,7 +184,7 @@ func TestAdviceIsDocumented(t *testing.T) {
 	require.NoError(t, err)
 	page, err := os.ReadFile("../samples/troubleshooting.md")
 	require.NoError(t, err)
-	advices := regexp.MustCompile(`(?m)^(?:\t\treturn|const clearText =) "(.+)"$`).FindAllStringSubmatch(string(code), -1)
+	advices := regexp.MustCompile(`(?m)^\t+(?:return|\w+ +=) "(.+)"$`).FindAllStringSubmatch(string(code), -1)
 	require.Greater(t, len(advices), 20)
 	for _, match := range advices {
 		if !strings.Contains(string(page), match[1]) {

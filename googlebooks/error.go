@@ -71,7 +71,7 @@ type Error struct {
 	Words      string // what the API, a proxy or another server said, at most 256 bytes; may be empty
 	Location   string // target of a redirect: scheme, host and path; may be empty
 	FromAPI    bool   // the API's own error
-	NoKey      bool   // an error of the API, for a call without an API key
+	HasKey     bool   // the call had an API key
 	Message    string // what happened, on one line, Words and Location included
 	Err        error  // the error of the network or the decoder, for a log; may be nil
 }
@@ -99,6 +99,7 @@ func (c *Client) newError(status int, reason, message string) *Error {
 		Host:       c.base.Host,
 		PlainHTTP:  c.base.Scheme == "http",
 		Proxied:    c.proxied,
+		HasKey:     c.apiKey != "",
 		StatusCode: status,
 		Reason:     reason,
 		Message:    message,
@@ -246,7 +247,7 @@ func (c *Client) errStatus(res *http.Response, body []byte, err error) *Error {
 		reason, words = ReasonOther, reason+": "+words
 	}
 	e := c.newError(res.StatusCode, reason, fmt.Sprintf("Google Books answered %d", res.StatusCode))
-	e.FromAPI, e.NoKey, e.Words = true, c.apiKey == "", c.printable(words)
+	e.FromAPI, e.Words = true, c.printable(words)
 	if reason != "" && reason != ReasonOther {
 		e.Message += " " + reason
 	}

@@ -97,7 +97,7 @@ func TestErrorsOfTheAPI(t *testing.T) {
 			assert.Equal(t, tc.reason, e.Reason)
 			assert.Equal(t, "Google Books answered "+tc.message, e.Message)
 			assert.Contains(t, e.Message, e.Words)
-			assert.Equal(t, tc.key == "", e.NoKey)
+			assert.Equal(t, tc.key != "", e.HasKey)
 			assert.True(t, e.FromAPI)
 			assert.Equal(t, tc.status == 504, e.Timeout())
 		})
@@ -156,7 +156,7 @@ func TestErrorsOfOthers(t *testing.T) {
 			assert.Contains(t, e.Message, e.Location)
 			assert.Equal(t, DefaultHost, e.Host)
 			assert.Equal(t, tc.reason == ReasonTimeout, e.Timeout())
-			assert.False(t, e.NoKey)
+			assert.False(t, e.HasKey)
 			assert.False(t, e.FromAPI)
 		})
 	}
