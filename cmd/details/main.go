@@ -148,6 +148,9 @@ func serve(ctx context.Context, cfg config, stderr io.Writer, setDefault func(*s
 	if cfg.APIKey == "" && strings.HasPrefix(upstream, googlebooks.DefaultHost+":") {
 		logger.Warn("Google refuses calls without an API key: set GOOGLE_BOOKS_API_KEY")
 	}
+	if cfg.External && cfg.PlainHTTP && cfg.APIKey != "" {
+		logger.Warn("Over plain HTTP, only the mesh encrypts the API key: block unknown hosts, or set DO_NOT_ENCRYPT=false")
+	}
 	if cfg.External && cfg.PlainHTTP && cfg.HTTPProxy+cfg.HTTPSProxy != "" {
 		logger.Warn("HTTP_PROXY and HTTPS_PROXY are not used: over plain HTTP, the sidecar is the proxy")
 	}

@@ -107,6 +107,7 @@ func TestFirstLines(t *testing.T) {
 	t.Parallel()
 	const (
 		noKey     = "Google refuses calls without an API key: set GOOGLE_BOOKS_API_KEY"
+		clearKey  = "Over plain HTTP, only the mesh encrypts the API key: block unknown hosts, or set DO_NOT_ENCRYPT=false"
 		noProxies = "HTTP_PROXY and HTTPS_PROXY are not used: over plain HTTP, the sidecar is the proxy"
 	)
 	for name, tc := range map[string]struct {
@@ -133,9 +134,12 @@ func TestFirstLines(t *testing.T) {
 		"proxy in plain HTTP": {
 			cfg:      config{External: true, PlainHTTP: true, APIKey: secretKey, HTTPProxy: "http://user:" + secretKey + "@proxy"},
 			want:     map[string]any{"proxy": ""},
-			warnings: []any{noProxies},
+			warnings: []any{clearKey, noProxies},
 		},
-		"without Google": {want: map[string]any{"mode": "the fixed book of details-v1", "upstream": ""}},
+		"plain HTTP":         {cfg: config{External: true, PlainHTTP: true, Host: "localhost"}},
+		"plain HTTP and key": {cfg: config{External: true, PlainHTTP: true, Host: "localhost", APIKey: secretKey}, warnings: []any{clearKey}},
+		"unused key":         {cfg: config{PlainHTTP: true, APIKey: secretKey}},
+		"without Google":     {want: map[string]any{"mode": "the fixed book of details-v1", "upstream": ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -148,8 +152,9 @@ func TestFirstLines(t *testing.T) {
 				assert.Equal(t, want, p.logs[0][key], key)
 			}
 			var rest []any
-			for _, line := range p.logs[1:] {
+			for i, line := range p.logs[1:] {
 				rest = append(rest, line["msg"])
+				assert.Equal(t, i < len(tc.warnings), line["level"] == "WARN")
 			}
 			assert.Equal(t, append(tc.warnings, "details is stopping: finishing requests in flight", "details has stopped"), rest)
 		})
