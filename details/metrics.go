@@ -1,6 +1,7 @@
 package details
 
 import (
+	"log/slog"
 	"net/http"
 	"runtime"
 	"strconv"
@@ -93,8 +94,8 @@ func (m *Metrics) observe(route, method string, status int, took time.Duration) 
 // handler answers in text whatever the caller accepts: a sidecar may merge
 // these metrics with its own, and cannot merge protobuf (istio/istio issue
 // 60322).
-func (m *Metrics) handler() http.HandlerFunc {
-	h := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+func (m *Metrics) handler(logger *slog.Logger) http.HandlerFunc {
+	h := promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelError)})
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Accept")
 		h.ServeHTTP(w, r)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jarcoal/httpmock"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -80,6 +81,20 @@ func TestMetrics(t *testing.T) {
 			assert.Contains(t, got.Body.String(), want)
 		}
 	})
+}
+
+// TestMetricsFail: a metric that cannot be collected is an error in the log, too.
+func TestMetricsFail(t *testing.T) {
+	t.Parallel()
+	metrics := NewMetrics("")
+	twice := prometheus.NewGauge(prometheus.GaugeOpts{Name: "twice", Help: "Collected twice."})
+	metrics.registry.MustRegister(prometheus.CollectorFunc(func(metrics chan<- prometheus.Metric) {
+		metrics <- twice
+		metrics <- twice
+	}))
+	h, log := newService(Config{Metrics: metrics})
+	assert.Equal(t, http.StatusInternalServerError, ask(t, h, http.MethodGet, "/metrics", nil).Code)
+	assert.Regexp(t, `"level":"ERROR","msg":"error gathering metrics: .*twice`, log.String())
 }
 
 // checkDocumented compares the table in docs/production.md with the registry, in

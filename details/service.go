@@ -54,8 +54,9 @@ func New(cfg Config) http.Handler {
 	for _, path := range []string{"/details", "/details/", "/details/{id}", "/details/{id}/"} {
 		get(path, "details", slog.LevelInfo, s.details)
 	}
-	r.Method(http.MethodGet, "/metrics", cfg.Metrics.handler())
-	r.Method(http.MethodHead, "/metrics", cfg.Metrics.handler())
+	metrics := cfg.Metrics.handler(cfg.Logger)
+	r.Get("/metrics", metrics)
+	r.Head("/metrics", metrics)
 	r.NotFound(s.handle("other", slog.LevelInfo, fixed(nil, errNoRoute)))
 	r.MethodNotAllowed(s.handle("other", slog.LevelInfo, fixed(nil, errMethod)))
 	return r
