@@ -106,15 +106,19 @@ func withDials(ctx context.Context) context.Context {
 	return context.WithValue(ctx, dialsKey{}, new(atomic.Int32))
 }
 
-// tls returns a dialer that also makes the TLS handshake.
+// tls returns a dialer that also makes the TLS handshake. It resumes the session
+// of an earlier connection: idle ones are soon closed. The sessions are its own,
+// because a proxy may have the name of the host.
 func (dial dialer) tls(cfg *tls.Config, protocols ...string) dialer {
+	cfg = cfg.Clone()
+	cfg.NextProtos = protocols
+	cfg.ClientSessionCache = tls.NewLRUClientSessionCache(1)
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return nil, err
 		}
 		cfg := cfg.Clone()
-		cfg.NextProtos = protocols
 		cfg.ServerName, _, _ = net.SplitHostPort(addr) // net/http adds the port
 		encrypted := tls.Client(conn, cfg)
 		if err := encrypted.HandshakeContext(ctx); err != nil {

@@ -252,6 +252,63 @@ func TestHungConnections(t *testing.T) {
 	}
 }
 
+// TestResumption: after the idle timeout, a new connection resumes the TLS
+// session, with the host as with a proxy, even if both have the same name.
+func TestResumption(t *testing.T) {
+	t.Parallel()
+	for name, proxy := range map[string]*url.URL{
+		"no proxy":    nil,
+		"HTTP proxy":  {Scheme: "http", Host: "localhost"},
+		"HTTPS proxy": {Scheme: "https", Host: "localhost"},
+		"one name":    {Scheme: "https", Host: DefaultHost},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				serve, proxyTLS, roots := tlsServer(t)
+				cfg := Config{RootCAs: roots, Proxy: proxy}
+				var resumed []bool // by each TLS handshake
+				transport := newTransport(cfg, DefaultTimeout, func(ctx context.Context, _, _ string) (net.Conn, error) {
+					client, server := net.Pipe()
+					go func() {
+						if proxy != nil && proxy.Scheme == "https" {
+							encrypted := tls.Server(server, proxyTLS)
+							assert.NoError(t, encrypted.HandshakeContext(ctx))
+							resumed = append(resumed, encrypted.ConnectionState().DidResume)
+							server = encrypted
+						}
+						if proxy != nil {
+							_, err := http.ReadRequest(bufio.NewReader(server))
+							assert.NoError(t, err)
+							_, _ = io.WriteString(server, "HTTP/1.1 200 OK\r\n\r\n")
+						}
+						serve(server)
+					}()
+					return client, nil
+				})
+				dialTLS := transport.DialTLSContext
+				transport.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+					conn, err := dialTLS(ctx, network, address)
+					if assert.NoError(t, err) {
+						resumed = append(resumed, conn.(*tls.Conn).ConnectionState().DidResume)
+					}
+					return conn, err
+				}
+				cfg.Transport = transport
+				c, err := New(cfg)
+				require.NoError(t, err)
+				for _, want := range []bool{false, true, true} {
+					callAtOnce(t, c, 1)
+					assert.NotEmpty(t, resumed)
+					assert.NotContains(t, resumed, !want)
+					resumed = nil
+					time.Sleep(time.Minute) // the connection is closed
+				}
+			})
+		})
+	}
+}
+
 // TestGoAway: net/http repeats a call by itself, without end, if the server says
 // that it did not process it.
 func TestGoAway(t *testing.T) {
