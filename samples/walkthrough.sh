@@ -31,9 +31,70 @@ TEXT
 }
 
 refuse() {
+  settle
   echo "walkthrough: $*" >&2
   exit 2
 }
+
+# await says what the reader waits for, and for how long, until settle is called. On a terminal, it rewrites a line every
+# second; elsewhere, it prints a line every ten seconds. Short waits show nothing. With "stream" as the third argument, it
+# also prints what arrives in the file of outputs.
+await() {
+  ticker=$((ticker + 1)) ticking=true
+  # A child of a subshell is not a job of this shell: a page may use $! and wait. Nothing else holds the other end of fd 5,
+  # so settle sees when tick has ended.
+  exec 5< <(tick "$SECONDS" "$@" <&6 &)
+}
+
+settle() {
+  [[ $ticking == true ]] || return 0
+  echo "$ticker" >&6
+  read -r _ <&5
+  ticking=false
+}
+
+tick() {
+  local start=$1 what=$2 limit=${3:-} mode=${4:-} end=$ticker line rest='' text room shown=false next=10
+  trap '' INT # it clears its line at Ctrl-C, too
+  while kill -0 $$ 2>/dev/null; do # not longer than the script, whatever ends it
+    line=''
+    read -r -t 1 line
+    [[ $shown == false ]] || printf '\r\033[K' >&3
+    shown=false
+    while [[ $mode == stream ]] && { IFS= read -r text <&7 || { rest+=$text && false; }; }; do
+      printf '%s\n' "$rest$text" >&3
+      rest=''
+    done
+    [[ $line != "$end" ]] || break
+    text=" ($((SECONDS - start)) s${limit:+ of $limit s})"
+    if [[ $terminal == false ]] && ((SECONDS - start >= next)); then
+      printf 'waiting for%s%s\n' "$what" "$text" >&3
+      next=$((next + 10))
+    elif [[ $terminal == true ]] && ((SECONDS - start >= 2)); then
+      room=$((columns - ${#text} - 13))
+      ((room <= 0 || ${#what} <= room)) || what=${what:0:room}…
+      printf 'waiting for%s%s' "$what" "$text" >&3
+      shown=true
+    fi
+  done
+  printf '%s' "$rest" >&3
+}
+
+# run evaluates a command in this shell, so that functions and variables persist.
+run() {
+  : >"$scratch/output"
+  exec 7<"$scratch/output" # shared with tick, which reads before this shell does
+  await ": $(last "$1")" '' stream
+  eval "$1" </dev/null >"$scratch/output" 2>&1
+  local status=$?
+  settle
+  cat <&7
+  [[ -z $(tail -c 1 "$scratch/output") ]] || echo
+  return "$status"
+}
+
+# last prints the last command of a block.
+last() { sed -n -e '/^[^ }]/h' -e '${' -e 'g' -e 'p' -e '}' <<<"$1"; }
 
 newline=$'\n' tab=$'\t'
 commands=() expected=() headings=() slides=() clean_ups=()
@@ -74,15 +135,14 @@ read_page() {
   done <"$1"
 }
 
+# use_stand_in replaces deploy/X by deploy/offline/X where there is such a folder.
 use_stand_in() {
-  local twins=(deploy/offline/*/)
-  twins=("${twins[@]%/}")
-  local names="${twins[*]#deploy/offline/}"
-  if [[ $network == offline ]]; then
-    sed -E "s#deploy/(${names// /|})([[:space:]]|\$)#deploy/offline/\1\2#g"
-  else
-    cat
-  fi
+  local path twins=''
+  [[ $network == offline ]] || { cat && return; }
+  while IFS= read -r path; do
+    twins+="|${path#deploy/offline/}"
+  done < <(find deploy/offline -mindepth 2 -name kustomization.yaml -exec dirname {} \;)
+  sed -E "s#deploy/(${twins#|})([^[:alnum:]_./-]|\$)#deploy/offline/\1\2#g"
 }
 
 # mark begins each line of code with a tab.
@@ -139,7 +199,7 @@ indent() { sed -e 's/^/    /'; }
 
 # play runs a block until its output matches.
 play() {
-  local command=${commands[$1]} want=${expected[$1]} output='' status=0 deadline=$((SECONDS + wait))
+  local command=${commands[$1]} want=${expected[$1]} output status deadline=$((SECONDS + wait))
   if [[ $pause == true ]]; then
     echo
     slide "${slides[$1]}"
@@ -149,42 +209,55 @@ play() {
     heading=${headings[$1]}
     show "$command"
   fi
-  while true; do
-    # In this shell, so that functions and variables persist.
-    eval "$command" </dev/null >"$scratch/output" 2>&1
+  if [[ $command =~ $changes ]]; then
+    run "$command"
     status=$?
     output=$(<"$scratch/output")
-    if [[ -n $want ]] && matches "$output" "$want" || [[ -z $want && $status == 0 ]]; then
-      [[ -z $output ]] || echo "$output"
-      [[ -z $want ]] || echo 'PASS'
-      return
-    fi
-    if [[ $command =~ $changes ]] || ((SECONDS >= deadline)); then
-      fail "$output" "$want" "$status"
-    fi
-    sleep 2
-  done
+    passes "$output" "$want" "$status" || fail "$output" "$want" "$status" streamed
+  else
+    await " the output of: $(last "$command")" "$wait"
+    until
+      eval "$command" </dev/null >"$scratch/output" 2>&1
+      status=$?
+      output=$(<"$scratch/output")
+      passes "$output" "$want" "$status"
+    do
+      ((SECONDS < deadline)) || fail "$output" "$want" "$status"
+      sleep 2
+    done
+    settle
+    [[ -z $output ]] || echo "$output"
+  fi
+  [[ -z $want ]] || echo 'PASS'
 }
 
+# passes tells whether a block did what the page says: given its output, the expected output, and its exit status.
+passes() { if [[ -n $2 ]]; then matches "$1" "$2"; else ((!$3)); fi; }
+
 # A block that matches this changes something, so it is not repeated.
-changes='kubectl (annotate|apply|create|delete|label|patch|rollout|scale|set|wait) |go run |make |kill |\(\) \{'
+changes='kubectl (annotate|apply|create|delete|label|patch|rollout|scale|set|wait) |go (build|run) |make |kill |\(\) \{'
 
 fail() {
+  settle
   if [[ -n $2 ]]; then
-    printf 'FAIL Expected:\n%s\nThe last output was:\n%s\n' "$(indent <<<"${2%"$newline"}")" "$(indent <<<"$1")"
+    printf 'FAIL Expected:\n%s\n' "$(indent <<<"${2%"$newline"}")"
   else
-    printf 'FAIL Exit status %s:\n%s\n' "$3" "$(indent <<<"$1")"
+    printf 'FAIL Exit status %s\n' "$3"
   fi
+  [[ -n ${4:-} ]] || printf 'The last output was:\n%s\n' "$(indent <<<"$1")"
   if [[ $needs != cluster ]]; then
     tail -n 5 "bin/$(basename "$page" .md)"/*.log 2>/dev/null | indent
     exit 1
   fi
   echo 'Pods, details, and the proxy:'
+  await ' the cluster'
   {
     kubectl get pods -l 'app in (details, books-emulator)' -A
     kubectl logs -l app=details,version=v2 -c details --tail=3
     kubectl logs -l app=details,version=v2 -c istio-proxy --tail=5 || kubectl logs -n bookinfo-egress deployment/waypoint --tail=5
-  } 2>&1 | indent
+  } >"$scratch/output" 2>&1
+  settle
+  indent <"$scratch/output"
   exit 1
 }
 
@@ -204,6 +277,7 @@ preflight_cluster() {
   local words line names # names: the output of kubectl
   command -v kubectl >/dev/null || refuse 'kubectl is not on the PATH'
   [[ ${commands[*]} != *'go run '* ]] || command -v go >/dev/null || refuse '--offline makes a certificate with go, which is not on the PATH'
+  await ' the cluster'
   kubectl get --raw=/version --request-timeout=10s >/dev/null 2>&1 || refuse 'kubectl cannot reach a cluster; see: kubectl cluster-info'
   names=$(kubectl api-resources --api-group=networking.istio.io -o name 2>/dev/null)
   [[ $names == *serviceentries* ]] || refuse 'Istio is not installed on this cluster: it has no ServiceEntry CRD'
@@ -231,6 +305,7 @@ preflight_cluster() {
     names=$(kubectl get "${words[@]}" --ignore-not-found -o name 2>/dev/null) || refuse "the cluster cannot list $line"
     [[ -z $names ]] || refuse "already there, delete first: ${names//$newline/ }"
   done < <(for i in "${clean_ups[@]}"; do echo "${commands[$i]}"; done)
+  settle
 }
 
 # finish ends the programs that the page has started, and cleans up unless the page was played to its end.
@@ -239,11 +314,13 @@ finish() {
   trap '' HUP INT TERM
   trap - EXIT
   exec >&3 2>&4 # Ctrl-C may arrive while the output of a block is captured
+  settle
   # shellcheck disable=SC2046 # one word per process
   kill $(jobs -p) 2>/dev/null
+  await ' the programs of the page'
   wait
-  rm -rf "$scratch"
-  if [[ $keep == true ]]; then
+  settle
+  if [[ $begun == true && $keep == true ]]; then
     printf '\nEverything is left in place (--keep).\n'
   elif [[ $begun == true ]]; then
     printf '\n== Clean up\n'
@@ -251,13 +328,16 @@ finish() {
       [[ $line != 'kill '* ]] || continue
       line=${line/#kubectl delete/kubectl delete --ignore-not-found --timeout=60s}
       show "$line"
-      eval "$line" </dev/null || { echo 'FAIL Not everything could be deleted' && status=$((status ? status : 1)); }
+      run "$line" || { echo 'FAIL Not everything could be deleted' && status=$((status ? status : 1)); }
     done < <(for i in "${clean_ups[@]}"; do echo "${commands[$i]}"; done)
   fi
+  rm -rf "$scratch"
   exit "$status"
 }
 
 page='' network=online needs=cluster pause=false keep=false begun=false heading='' wait=${WALKTHROUGH_WAIT:-90}
+terminal=false ticker=0 ticking=false
+[[ ! -t 1 ]] || terminal=true
 columns=$(stty size 2>/dev/null)
 columns=${COLUMNS:-${columns#* }}
 ((columns > 0)) || columns=120
@@ -291,13 +371,14 @@ fi
 [[ $network == online ]] || read_page samples/offline.md
 read_page "$page"
 [[ ${#clean_ups[@]} -gt 0 ]] || refuse "$page is not a walk-through: it has no section \"Clean up\""
-if [[ $needs == cluster ]]; then preflight_cluster; else preflight; fi
 scratch=$(mktemp -d)
-exec 3>&1 4>&2
+mkfifo "$scratch/settle"
+exec 3>&1 4>&2 5</dev/null 6<>"$scratch/settle"
 trap 'finish $?' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
+if [[ $needs == cluster ]]; then preflight_cluster; else preflight; fi
 begun=true
 for i in "${!commands[@]}"; do
   [[ ${headings[$i]} == 'Clean up' ]] || play "$i"
