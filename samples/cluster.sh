@@ -13,6 +13,7 @@ readonly istio_version gateway_api_version
 
 readonly name=bookinfo
 readonly istio=bin/istio-$istio_version
+readonly unfinished=bin/cluster-unfinished # exists while kind creates the cluster
 readonly images=(examples-bookinfo-details-v2:dev examples-bookinfo-books-emulator:dev)
 
 usage() {
@@ -20,7 +21,7 @@ usage() {
 Usage: samples/cluster.sh up [--ambient | --dns-proxying] | down
 
   up              create the kind cluster "$name" with the Gateway API, Istio, Bookinfo and this repository's two
-                  images, and make it kubectl's current context
+                  images, and make it kubectl's current context. After a failure or Ctrl-C, the same command continues.
   --ambient       install Istio in ambient mode instead of with sidecars
   --dns-proxying  let the sidecars answer DNS queries, as many meshes do
   down            delete the cluster
@@ -44,16 +45,50 @@ need() {
   done
 }
 
+number=0
+step() {
+  number=$((number + 1))
+  echo "cluster: $number/6 $1"
+}
+
+sum() { if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi; }
+
+# download_istio leaves nothing under the final name before all of it is there.
 download_istio() {
-  local os=linux arch=amd64 file
+  local os=linux arch=amd64 progress=-sS file want got
+  [[ ! -d $istio ]] || return 0
   [[ $(uname -s) != Darwin ]] || os=osx
   [[ ! $(uname -m) =~ ^(arm64|aarch64)$ ]] || arch=arm64
-  [[ ! -x $istio/bin/istioctl ]] || return 0
+  [[ ! -t 2 ]] || progress=--progress-bar
   file=istio-$istio_version-$os-$arch.tar.gz
-  mkdir -p bin
-  curl -fsSL --retry 3 "https://github.com/istio/istio/releases/download/$istio_version/$file" -o "bin/$file"
-  tar -xzf "bin/$file" -C bin
-  rm "bin/$file"
+  rm -rf bin/istio-download
+  mkdir -p bin/istio-download
+  for file in "$file.sha256" "$file"; do
+    curl -fL --retry 3 "$progress" "https://github.com/istio/istio/releases/download/$istio_version/$file" -o "bin/istio-download/$file"
+  done
+  want=$(cut -d ' ' -f 1 "bin/istio-download/$file.sha256")
+  got=$(sum "bin/istio-download/$file" | cut -d ' ' -f 1)
+  [[ $got == "$want" ]] || fail "$file has the SHA-256 checksum $got, but its release says $want"
+  tar -xzf "bin/istio-download/$file" -C bin/istio-download
+  mv "bin/istio-download/istio-$istio_version" "$istio"
+  rm -r bin/istio-download
+}
+
+create_cluster() {
+  local clusters found
+  [[ ! -e $unfinished ]] || kind delete cluster --name "$name"
+  clusters=$(kind get clusters)
+  if ! grep -qx "$name" <<<"$clusters"; then
+    touch "$unfinished"
+    kind create cluster --name "$name" --wait 120s
+    k label namespace default "cluster-mode=$mode"
+    rm "$unfinished"
+    return
+  fi
+  kind export kubeconfig --name "$name"
+  found=$(k get namespace default --request-timeout=10s -o 'jsonpath={.metadata.labels.cluster-mode}')
+  [[ $found == "$mode" ]] ||
+    fail "the kind cluster \"$name\" was created for the mode \"${found:-unknown}\", not \"$mode\"; run \"samples/cluster.sh down\" first"
 }
 
 install_istio() {
@@ -70,31 +105,45 @@ install_bookinfo() {
   k wait --for=condition=Available deployment --all --timeout=600s
 }
 
+# Each step does nothing, or the same again, if it is already done.
 up() {
   need docker go make kubectl curl
+  mkdir -p bin
+  trap 'stopped $?' EXIT
+  step 'Build the two images'
   make image TAG=dev HUB= PUSH= PLATFORMS=
+  step "Download Istio $istio_version and check its checksum"
   download_istio
-  kind create cluster --name "$name" --wait 120s
+  step "Create the kind cluster \"$name\" (the first time, this compiles kind and pulls the image of its node: minutes)"
+  create_cluster
+  step 'Load the two images into the cluster'
   kind load docker-image --name "$name" "${images[@]}"
+  step "Install the Gateway API and Istio with the profile $profile (a minute or two)"
   install_istio
+  step 'Install Bookinfo and wait until it runs (minutes, because the cluster pulls its images)'
   install_bookinfo
   echo "cluster: ready; try: samples/walkthrough.sh $page --offline"
 }
 
-profile=minimal dns=false label=istio-injection=enabled page=https
+stopped() {
+  (($1 == 0)) || echo "cluster: stopped in step $number/6. Once the cause is gone, the same command continues with this step." >&2
+}
+
+mode=sidecar profile=minimal dns=false label=istio-injection=enabled page=https
 case "$*" in
   up) up ;;
   'up --dns-proxying')
-    dns=true
+    mode=dns-proxying dns=true
     up
     ;;
   'up --ambient')
-    profile=ambient label=istio.io/dataplane-mode=ambient page=ambient
+    mode=ambient profile=ambient label=istio.io/dataplane-mode=ambient page=ambient
     up
     ;;
   down)
     need docker go
     kind delete cluster --name "$name"
+    rm -f "$unfinished"
     ;;
   --help) usage ;;
   *)
