@@ -4,7 +4,7 @@
 #
 # The Go compiler runs on the build machine's own platform and cross-compiles, so no emulation is needed.
 
-FROM --platform=$BUILDPLATFORM golang:1.26 AS source
+FROM --platform=$BUILDPLATFORM golang:1.26.8@sha256:0f063af2d465d8dcae54cce04278ada488b96f77b42449c8d071e47d016cc65a AS source
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod \
