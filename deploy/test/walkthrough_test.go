@@ -184,11 +184,6 @@ func TestWalkthrough(t *testing.T) {
 			walk:   walk{args: "PROGRAMS --keep"},
 			stdout: "left in place",
 		},
-		"programs of a page that fails": {
-			walk:   walk{args: "PROGRAMS", broken: "answer"},
-			status: 1,
-			stdout: "\ncleaned\n",
-		},
 		"programs of a page, and Ctrl-C": {
 			walk:   walk{args: "PROGRAMS", broken: "hang", until: "hangs"},
 			status: 130,
