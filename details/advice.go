@@ -53,7 +53,7 @@ func advice(e *googlebooks.Error) string {
 		return "The mesh's rate limit refused the call"
 	case says("RBAC: access denied"):
 		return "An AuthorizationPolicy of the mesh refused the call"
-	case says("egress policy: "): // of deploy/books-only
+	case says("egress policy: "): // of deploy/egress/books-only
 		return "The mesh's egress policy refused the call: see the VirtualService"
 	case says("no healthy upstream"):
 		return "The sidecar has no address for the upstream: check name resolution and the endpoints of its ServiceEntry"

@@ -16,6 +16,10 @@ func TestDockerfile(t *testing.T) {
 	t.Parallel()
 	dockerfile, err := os.ReadFile("../../Dockerfile")
 	require.NoError(t, err)
+	// Restricted Pod Security accepts only a number, and user 1337 would bypass
+	// the sidecar.
+	users := regexp.MustCompile(`(?m)^USER .*`).FindAllString(string(dockerfile), -1)
+	assert.Equal(t, []string{"USER 65532:65532", "USER 65532:65532"}, users)
 	lines := regexp.MustCompile(`(?s)\nFROM scratch AS details\n.*\nARG service_version\n` +
 		`ARG enable_external_book_service=(\S+)\nENV ENABLE_EXTERNAL_BOOK_SERVICE=(\S+)\n`).FindSubmatch(dockerfile)
 	require.Len(t, lines, 3)

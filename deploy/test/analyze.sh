@@ -43,7 +43,7 @@ while read -ra mode; do
 done <test/testdata/modes
 
 # Two deliberate mistakes. If istioctl does not report them, it analyzed nothing above.
-[[ $(objects https tls-origination | analyze) == *IST0109* ]] || { echo 'analyze: no IST0109 for two modes'; failed=1; }
-[[ $(objects ambient | grep -v caCertificates | analyze) == *IST0129* ]] || { echo 'analyze: no IST0129 in ambient'; failed=1; }
+[[ $(objects egress/https egress/tls-origination | analyze) == *IST0109* ]] || { echo 'analyze: no IST0109 for two modes'; failed=1; }
+[[ $(objects egress/ambient | grep -v caCertificates | analyze) == *IST0129* ]] || { echo 'analyze: no IST0129 in ambient'; failed=1; }
 
 exit "$failed"

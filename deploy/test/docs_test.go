@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"sigs.k8s.io/yaml"
 )
 
 // documents returns the Markdown texts for users, by path.
@@ -45,9 +42,7 @@ func read(t *testing.T, patterns ...string) map[string]string {
 
 var (
 	shellBlock = regexp.MustCompile("(?s)\n```sh[^\n]*\n(.*?\n)```")
-	inlineCode = regexp.MustCompile("`(kubectl [^`\n]+)`")
 	margin     = regexp.MustCompile(`(?m)^[> ]+`)
-	hereDoc    = regexp.MustCompile(`(?s)<<'YAML'\n(.*?)\nYAML\n`)
 	link       = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading    = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	yamlBlock  = regexp.MustCompile("(?s)```yaml\n(.*?)```\n")
@@ -56,10 +51,6 @@ var (
 	repoPath   = regexp.MustCompile(`(?:^|[^\w/.-])((?:deploy|samples|cmd|docs)(?:/[\w.-]*\w)+)`)
 	setting    = regexp.MustCompile(` ([A-Z_]+)(?:=| |-$|- )`)
 	setEnv     = regexp.MustCompile(`kubectl set env [^|\n]*`)
-
-	kubectl     = regexp.MustCompile(`\bkubectl [^|&;#\n]*`)
-	inNamespace = regexp.MustCompile(` -n ([a-z-]+)`)
-	objectName  = regexp.MustCompile(` (?:(?:create|delete|describe|get|scale) ([a-z0-9.]+) (?:generic |tls )?|((?:deployment|gateway|secret|service|virtualservice)[a-z0-9.]*)/)([a-z][a-z0-9-]*)`)
 )
 
 // shellBlocks returns the shell blocks of a text, also those in lists and
@@ -182,90 +173,9 @@ func shows(block, file string) bool {
 	return regexp.MustCompile(`(?m)^` + pattern).MatchString(file)
 }
 
-// Every object that a kubectl command names is in the manifests, or comes with
-// Bookinfo, or is created by hand.
-func TestDocumentsObjects(t *testing.T) {
-	t.Parallel()
-
-	known := knownObjects(t)
-	for name, text := range documents(t) {
-		assert.NoError(t, known.check(text), name)
-	}
-}
-
-// objects holds "kind namespace/name", or "kind name" without a namespace.
-type objects []string
-
-func knownObjects(t *testing.T) objects {
-	t.Helper()
-
-	known := objects{
-		"deployment ratings-v1", "deployment details-v1", "service productpage", "destinationrule details",
-		"secret google-books", "secret books-emulator/books-emulator-tls",
-		"configmap books-emulator-ca", "configmap bookinfo-egress/books-emulator-ca",
-		"deployment bookinfo-egress/waypoint", "deployment books-egress-istio", // Istio makes them of Gateways
-		"crd gateways",
-	}
-	texts := slices.Collect(maps.Values(read(t, "deploy/*/*.yaml", "deploy/offline/*/*.yaml")))
-	for _, text := range documents(t) {
-		for _, match := range hereDoc.FindAllStringSubmatch(text, -1) {
-			texts = append(texts, match[1])
-		}
-	}
-	for document := range strings.SplitSeq(strings.Join(texts, "\n---\n"), "\n---\n") {
-		var object struct {
-			Kind     string
-			Metadata struct{ Name, Namespace string }
-		}
-		require.NoError(t, yaml.Unmarshal([]byte(document), &object), document)
-		name := strings.TrimPrefix(object.Metadata.Namespace+"/"+object.Metadata.Name, "/")
-		known = append(known, strings.ToLower(object.Kind)+" "+name)
-	}
-	return known
-}
-
-// check returns an error for every object of the text's kubectl commands that
-// is not known.
-func (o objects) check(text string) error {
-	shell := shellBlocks(text)
-	for _, code := range inlineCode.FindAllStringSubmatch(text, -1) {
-		shell = append(shell, code[1])
-	}
-	lines := strings.ReplaceAll(hereDoc.ReplaceAllString(strings.Join(shell, "\n"), "\n"), "\\\n", " ")
-	var errs []error
-	for _, command := range kubectl.FindAllString(lines, -1) {
-		command, _, _ = strings.Cut(command, " -- ")
-		namespace := ""
-		if match := inNamespace.FindStringSubmatch(command); match != nil {
-			namespace = match[1] + "/"
-		}
-		for _, match := range objectName.FindAllStringSubmatch(command, -1) {
-			kind, _, _ := strings.Cut(match[1]+match[2], ".") // gateways.gateway.networking.k8s.io
-			object := strings.TrimSuffix(kind, "s") + " " + namespace + match[3]
-			if !slices.Contains(o, object) {
-				errs = append(errs, fmt.Errorf("%s: there is no %s", command, object))
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // The checks above find these mistakes.
 func TestDocumentsMistakes(t *testing.T) {
 	t.Parallel()
-
-	known := knownObjects(t)
-	tests := map[string]string{
-		"kubectl delete serviceentry googleapi":                                        "there is no serviceentry googleapi",
-		"kubectl delete serviceentry googleapis -n istio-system":                       "there is no serviceentry istio-system/googleapis",
-		"echo ok && kubectl get virtualservices.networking.istio.io/details2":          "there is no virtualservice details2",
-		"kubectl exec deployment/ratings-v2 -- curl details":                           "there is no deployment ratings-v2",
-		"kubectl rollout status \\\n  deployment/detail-v2 --timeout=1s | cat":         "there is no deployment detail-v2",
-		"kubectl wait -n bookinfo-egress gateways.gateway.networking.k8s.io/waypoints": "there is no gateway bookinfo-egress/waypoints",
-	}
-	for command, want := range tests {
-		assert.ErrorContains(t, known.check("> ```sh\n> "+command+"\n> ```\n"), want)
-	}
 
 	texts := map[string]string{"samples/x.md": "[a](https.md#no-such) [b](no.md) -k deploy/htps", "samples/https.md": "# A\n"}
 	err := checkPaths(root(t), "samples/x.md", texts)
@@ -273,38 +183,24 @@ func TestDocumentsMistakes(t *testing.T) {
 		assert.ErrorContains(t, err, want)
 	}
 
-	const file = "../deploy/access-log/telemetry.yaml"
-	telemetry := read(t, "deploy/access-log/telemetry.yaml")["deploy/access-log/telemetry.yaml"]
+	const file = "../deploy/add-ons/access-log/telemetry.yaml"
+	telemetry := read(t, "deploy/add-ons/access-log/telemetry.yaml")["deploy/add-ons/access-log/telemetry.yaml"]
 	_, object, _ := strings.Cut(telemetry, "\n") // without its comment
 	_, part, _ := strings.Cut(object, "\nspec:\n")
 	page := func(link, block string) string { return "A.\n\n[a](" + link + "):\n\n```yaml\n" + block + "```\n" }
 	for _, block := range []string{telemetry, object, part} {
 		require.NoError(t, checkYAML(root(t), "samples/x.md", page(file, block)))
 	}
-	tests = map[string]string{
+	tests := map[string]string{
 		page(file, strings.Replace(object, "envoy", "envoi", 1)):          "does not say",
 		page(file, strings.Replace(object, "  selector:\n", "", 1)):       "does not say",
 		page(file, strings.Replace(object, "    - name: envoy\n", "", 1)): "does not say", // its end
 		page(file, "# Another comment\n"+object):                          "does not say",
-		page("../deploy/https/service-entry.yaml", object):                "does not say",
-		page("../deploy/https/no-such.yaml", object):                      "no such file",
+		page("../deploy/egress/https/service-entry.yaml", object):         "does not say",
+		page("../deploy/egress/https/no-such.yaml", object):               "no such file",
 		page("https.md", object):                                          "no link to a file",
 	}
 	for text, want := range tests {
 		assert.ErrorContains(t, checkYAML(root(t), "samples/x.md", text), want, text)
 	}
-}
-
-// The scripts parse, and shellcheck finds nothing in them.
-func TestScripts(t *testing.T) {
-	t.Parallel()
-
-	scripts := slices.Collect(maps.Keys(read(t, "samples/*.sh", "deploy/test/*.sh", "deploy/test/testdata/walkthrough/kubectl")))
-	for _, script := range scripts {
-		run(t, "bash", "-n", script)
-	}
-	if _, err := exec.LookPath("shellcheck"); err != nil && os.Getenv("CI") == "" {
-		t.Skip("shellcheck is not installed")
-	}
-	run(t, "shellcheck", scripts...)
 }

@@ -12,56 +12,76 @@ import (
 	istionetworking "istio.io/client-go/pkg/apis/networking/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
 	"sigs.k8s.io/yaml"
 )
 
-// destination is a host and port that a route leads to.
+// destination is where a route leads.
 type destination struct {
-	host string
-	port uint32
+	host, subset string
+	port         uint32
 }
 
 // checkEgress follows plain HTTP on its way out. It reports a request that
-// would leave as clear text, and one that a proxy would send again.
+// would leave as clear text, in the mode or in a state on the way to it or back:
+// `kubectl delete -k` deletes objects in the order in which they are created.
 func checkEgress(from cluster, report reporter) {
+	checkRoutes(from, report)
+	for i := range from {
+		checkClearText(from[:i+1], from, report)
+		checkClearText(from[i:], from, report)
+	}
+}
+
+// checkRoutes reports routes to nowhere, and requests that a proxy sends again.
+func checkRoutes(from cluster, report reporter) {
+	for _, service := range all[*istionetworking.VirtualService](from) {
+		for _, route := range service.Spec.GetHttp() {
+			for _, way := range route.GetRoute() {
+				host, subset := way.GetDestination().GetHost(), way.GetDestination().GetSubset()
+				if subset != "" && host != "details" && len(rules(from, destination{host: host, subset: subset})) == 0 {
+					report("%s: there is no subset %s", id(service), subset)
+				}
+				// Without the field Istio retries twice.
+				if host != "details" && (route.Retries == nil || route.Retries.Attempts != 0) {
+					report("%s: the proxy retries, in addition to the service", id(service))
+				}
+			}
+		}
+	}
 	for _, entry := range all[*istionetworking.ServiceEntry](from) {
+		if !slices.ContainsFunc(all[*istionetworking.VirtualService](from), func(service *istionetworking.VirtualService) bool {
+			return slices.Equal(service.Spec.GetHosts(), entry.Spec.GetHosts())
+		}) {
+			report("no VirtualService routes %s: the proxy retries, in addition to the service", entry.Spec.GetHosts()[0])
+		}
+	}
+}
+
+// checkClearText reports plain HTTP that leaves while the cluster holds only
+// some of its objects.
+func checkClearText(state, complete cluster, report reporter) {
+	for _, entry := range all[*istionetworking.ServiceEntry](state) {
+		// Without a waypoint, ztunnel sends the call, and follows no DestinationRule.
+		if entry.Namespace != metav1.NamespaceDefault && !hasWaypoint(state, complete, entry.Namespace) {
+			if len(all[*networkingv1.NetworkPolicy](state)) == 0 {
+				report("%s: plain HTTP would leave: namespace %s has no waypoint", id(entry), entry.Namespace)
+			}
+			continue
+		}
 		for _, port := range entry.Spec.GetPorts() {
 			if port.GetProtocol() != "HTTP" {
 				continue
 			}
-			if port.GetTargetPort() == 0 {
-				checkOrder(from, entry, report)
-			}
-			for _, host := range entry.Spec.GetHosts() {
-				for _, way := range routes(from, host, port.GetNumber(), report) {
-					if !encrypted(from, entry, way) {
-						report("%s: plain HTTP would leave through port %d of %s", id(entry), way.port, way.host)
-					}
+			for _, way := range routes(state, entry.Spec.GetHosts()[0], port.GetNumber()) {
+				closed := way.subset != "" && len(rules(state, way)) == 0 // the proxy answers 503
+				if !closed && !encrypted(state, way) {
+					report("%s: plain HTTP would leave through port %d of %s", id(entry), way.port, way.host)
 				}
 			}
-			// ztunnel follows no DestinationRule.
-			if entry.Namespace != metav1.NamespaceDefault && !hasWaypoint(from, entry.Namespace) {
-				report("%s: plain HTTP would leave: namespace %s has no waypoint", id(entry), entry.Namespace)
-			}
-		}
-	}
-}
-
-// checkOrder reports objects that are created after the entry, but without
-// which it lets plain HTTP leave.
-func checkOrder(from cluster, entry *istionetworking.ServiceEntry, report reporter) {
-	after := from[slices.Index(from, object(entry))+1:]
-	for _, service := range all[*istionetworking.VirtualService](after) {
-		if slices.Equal(service.Spec.GetHosts(), entry.Spec.GetHosts()) {
-			report("%s: plain HTTP would leave until %s is created", id(entry), id(service))
-		}
-	}
-	for _, rule := range all[*istionetworking.DestinationRule](after) {
-		if slices.Contains(entry.Spec.GetHosts(), rule.Spec.GetHost()) {
-			report("%s: plain HTTP would leave until %s is created", id(entry), id(rule))
 		}
 	}
 }
@@ -70,18 +90,16 @@ func checkOrder(from cluster, entry *istionetworking.ServiceEntry, report report
 // DNS proxying, where it matches the address that Istio gives to an entry.
 func checkHTTPS(from cluster, report reporter) {
 	for _, entry := range all[*istionetworking.ServiceEntry](from) {
-		for _, port := range entry.Spec.GetPorts() {
-			if port.GetProtocol() != "HTTPS" {
-				continue
-			}
-			host := entry.Spec.GetHosts()[0]
-			if !encrypted(from, entry, destination{host, port.GetNumber()}) && !routedBySNI(from, host) {
-				report("%s: with DNS proxying, TLS to any name may leave", id(entry))
-			}
-			for _, deployment := range deployments(from) {
-				if len(deployment.Spec.Template.Spec.HostAliases) > 0 && entry.Labels[label.NetworkingEnableAutoallocateIp.Name] != "false" {
-					report("%s: with DNS proxying, %s calls another address", id(entry), deployment.Name)
-				}
+		host := entry.Spec.GetHosts()[0]
+		if len(entry.Spec.GetPorts()) == 1 && entry.Spec.GetPorts()[0].GetProtocol() == "HTTP" {
+			continue
+		}
+		if !encrypted(from, destination{host: host, port: 443}) && !routedBySNI(from, host) {
+			report("%s: with DNS proxying, TLS to any name may leave", id(entry))
+		}
+		for _, deployment := range deployments(from) {
+			if len(deployment.Spec.Template.Spec.HostAliases) > 0 && entry.Labels[label.NetworkingEnableAutoallocateIp.Name] != "false" {
+				report("%s: with DNS proxying, %s calls another address", id(entry), deployment.Name)
 			}
 		}
 	}
@@ -97,36 +115,27 @@ func routedBySNI(from cluster, host string) bool {
 }
 
 // routes returns where requests for the host and port are sent.
-func routes(from cluster, host string, port uint32, report reporter) []destination {
+func routes(from cluster, host string, port uint32) []destination {
 	var found []destination
 	for _, service := range all[*istionetworking.VirtualService](from) {
 		if !slices.Contains(service.Spec.GetHosts(), host) {
 			continue
 		}
 		for _, route := range service.Spec.GetHttp() {
-			if len(route.GetMatch()) > 0 && !slices.ContainsFunc(route.GetMatch(), func(match *networking.HTTPMatchRequest) bool {
-				return match.GetPort() == 0 || match.GetPort() == port
-			}) {
-				continue
-			}
 			for _, way := range route.GetRoute() {
-				found = append(found, destination{way.GetDestination().GetHost(), way.GetDestination().GetPort().GetNumber()})
-			}
-			// Without the field Istio retries twice.
-			if len(route.GetRoute()) > 0 && (route.Retries == nil || route.Retries.Attempts != 0) {
-				report("%s: the proxy retries, in addition to the service", id(service))
+				to := way.GetDestination()
+				found = append(found, destination{to.GetHost(), to.GetSubset(), to.GetPort().GetNumber()})
 			}
 		}
 	}
 	if len(found) == 0 {
-		report("no VirtualService routes %s: the proxy retries, in addition to the service", host)
-		found = append(found, destination{host, port})
+		found = append(found, destination{host: host, port: port})
 	}
 	for _, route := range all[*gateway.HTTPRoute](from) {
 		for _, rule := range route.Spec.Rules {
 			for _, backend := range rule.BackendRefs {
 				if isHostname(backend) && string(backend.Name) == host {
-					found = append(found, destination{host, uint32(*backend.Port)})
+					found = append(found, destination{host: host, port: uint32(*backend.Port)})
 				}
 			}
 		}
@@ -138,24 +147,41 @@ func isHostname(backend gateway.HTTPBackendRef) bool {
 	return backend.Kind != nil && *backend.Kind == "Hostname"
 }
 
-// encrypted reports whether a rule makes the proxies encrypt on the way.
-func encrypted(from cluster, entry *istionetworking.ServiceEntry, way destination) bool {
-	mode := networking.ClientTLSSettings_SIMPLE
-	if !slices.Contains(entry.Spec.GetHosts(), way.host) {
-		mode = networking.ClientTLSSettings_ISTIO_MUTUAL // to a gateway
-	}
-	return slices.ContainsFunc(all[*istionetworking.DestinationRule](from), func(rule *istionetworking.DestinationRule) bool {
-		return rule.Namespace == entry.Namespace && rule.Spec.GetHost() == way.host &&
-			slices.ContainsFunc(rule.Spec.GetTrafficPolicy().GetPortLevelSettings(), func(settings *networking.TrafficPolicy_PortTrafficPolicy) bool {
-				return settings.GetPort().GetNumber() == way.port && settings.GetTls().GetMode() == mode
-			})
+// rules returns the rules for a destination, which define its subset.
+func rules(from cluster, way destination) []*istionetworking.DestinationRule {
+	return slices.DeleteFunc(all[*istionetworking.DestinationRule](from), func(rule *istionetworking.DestinationRule) bool {
+		return rule.Spec.GetHost() != way.host || way.subset != "" &&
+			!slices.ContainsFunc(rule.Spec.GetSubsets(), func(one *networking.Subset) bool { return one.GetName() == way.subset })
 	})
 }
 
-// hasWaypoint reports whether the namespace uses a waypoint that exists.
-func hasWaypoint(from cluster, namespace string) bool {
-	for _, one := range all[*corev1.Namespace](from) {
-		for _, proxy := range all[*gateway.Gateway](from) {
+// encrypted reports whether a rule makes the proxies encrypt calls.
+func encrypted(from cluster, way destination) bool {
+	return slices.ContainsFunc(rules(from, way), func(rule *istionetworking.DestinationRule) bool {
+		tls := rule.Spec.GetTrafficPolicy().GetTls()
+		for _, settings := range rule.Spec.GetTrafficPolicy().GetPortLevelSettings() {
+			if settings.GetPort().GetNumber() == way.port {
+				tls = settings.GetTls()
+			}
+		}
+		return tls.GetMode() != networking.ClientTLSSettings_DISABLE
+	})
+}
+
+// tlsSettings returns all TLS settings of a rule.
+func tlsSettings(rule *istionetworking.DestinationRule) []*networking.ClientTLSSettings {
+	found := []*networking.ClientTLSSettings{rule.Spec.GetTrafficPolicy().GetTls()}
+	for _, settings := range rule.Spec.GetTrafficPolicy().GetPortLevelSettings() {
+		found = append(found, settings.GetTls())
+	}
+	return found
+}
+
+// hasWaypoint reports whether the namespace uses a waypoint that exists. A
+// Namespace is deleted last, whatever the order.
+func hasWaypoint(state, complete cluster, namespace string) bool {
+	for _, one := range all[*corev1.Namespace](complete) {
+		for _, proxy := range all[*gateway.Gateway](state) {
 			if one.Name == namespace && proxy.Namespace == namespace && proxy.Name == one.Labels[label.IoIstioUseWaypoint.Name] {
 				return proxy.Spec.GatewayClassName == "istio-waypoint"
 			}
@@ -168,8 +194,8 @@ func hasWaypoint(from cluster, namespace string) bool {
 // certificate or any name, or because the proxy lacks the CA.
 func checkRules(from cluster, report reporter) {
 	for _, rule := range all[*istionetworking.DestinationRule](from) {
-		for _, settings := range rule.Spec.GetTrafficPolicy().GetPortLevelSettings() {
-			tls, host := settings.GetTls(), rule.Spec.GetHost()
+		for _, tls := range tlsSettings(rule) {
+			host := rule.Spec.GetHost()
 			if tls.GetMode() != networking.ClientTLSSettings_SIMPLE {
 				continue
 			}
@@ -192,7 +218,7 @@ func checkCA(from cluster, rule *istionetworking.DestinationRule, tls *networkin
 	file, credential := tls.GetCaCertificates(), tls.GetCredentialName()
 
 	switch {
-	case selector != nil && hasWaypoint(from, rule.Namespace):
+	case selector != nil && hasWaypoint(from, from, rule.Namespace):
 		report("%s: plain HTTP would leave: a waypoint ignores a rule with a workloadSelector", id(rule))
 	case len(proxies) == 0:
 		report("%s: plain HTTP would leave: the workloadSelector selects no pod", id(rule))

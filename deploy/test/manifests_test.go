@@ -56,7 +56,7 @@ func problems(t *testing.T, manifests *tree, api *apiServer) []string {
 		prefix = strings.Join(mode, " ") + ": "
 		decoded := manifests.decode(t.Context(), api, append(mode, bookinfo), report)
 		for _, check := range []func(cluster, reporter){
-			checkPods, checkProxies, checkEgress, checkHTTPS, checkRules, checkExport, checkPolicy, checkNetworkPolicies,
+			checkPods, checkProxies, checkEgress, checkHTTPS, checkRules, checkExport, checkPolicy, checkNetworkPolicies, checkBlocked,
 		} {
 			check(decoded, report)
 		}
@@ -140,7 +140,9 @@ func (m *tree) build(name string) ([]*unstructured.Unstructured, error) {
 		return parse(content)
 	}
 
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(m.files, "/"+name)
+	options := krusty.MakeDefaultOptions()
+	options.Reorder = krusty.ReorderOptionLegacy // as kubectl does
+	resources, err := krusty.MakeKustomizer(options).Run(m.files, "/"+name)
 	if err != nil {
 		return nil, err
 	}

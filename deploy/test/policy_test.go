@@ -94,8 +94,9 @@ func limitedByPolicy(from cluster, entry *istionetworking.ServiceEntry) bool {
 	})
 }
 
-// checkNetworkPolicies reports ways out of the namespace for pods other than
-// the egress gateway: only DNS, istiod and the waypoint are left.
+// checkNetworkPolicies reports ways out of the namespace: only DNS, istiod and
+// the waypoint are left. One policy is for details, the other for all pods but
+// the egress gateway.
 func checkNetworkPolicies(from cluster, report reporter) {
 	allowed := []string{
 		"kubernetes.io/metadata.name=istio-system, app=istiod[TCP 15012]",
@@ -109,8 +110,9 @@ func checkNetworkPolicies(from cluster, report reporter) {
 			continue
 		}
 		for _, pod := range selected(from, one.Namespace, nil, report) {
-			if selector.Matches(pod.labels) == pod.gateway {
-				report("%s: wants the gateway, and nobody else, to leave: not so for %s", id(one), pod.name)
+			want := pod.name == one.Name || one.Name == "leave-by-books-egress" && !pod.gateway
+			if selector.Matches(pod.labels) != want {
+				report("%s: selects other pods than it should: %s", id(one), pod.name)
 			}
 		}
 		if !slices.Contains(one.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
@@ -165,6 +167,30 @@ func checkPods(from cluster, report reporter) {
 		isIPv6 := func(one corev1.HostAlias) bool { return strings.Contains(one.IP, ":") }
 		if len(pod.HostAliases) > 0 && !slices.ContainsFunc(pod.HostAliases, isIPv6) {
 			report("%s: %s has no IPv6 address", name, pod.HostAliases[0].Hostnames[0])
+		}
+	}
+}
+
+// checkBlocked reports plain HTTP that nothing blocks in the absence of a mode.
+func checkBlocked(from cluster, report reporter) {
+	addresses := []string{"192.0.2.1", "2001:db8::1"} // RFC 5737 and RFC 3849: nobody's
+	hosts := fmt.Sprintf("127.0.0.1 localhost\n::1 localhost\n%s www.googleapis.com\n%s www.googleapis.com\n", addresses[0], addresses[1])
+	for _, deployment := range deployments(from) {
+		details := deployment.Spec.Template.Spec.Containers[0]
+		if !slices.Contains(details.Env, corev1.EnvVar{Name: "DO_NOT_ENCRYPT", Value: "true"}) {
+			continue
+		}
+		if len(all[*istionetworking.Sidecar](from))+len(all[*networkingv1.NetworkPolicy](from)) == 0 {
+			report("%s: without a mode, plain HTTP would leave", id(deployment))
+		}
+		mounted := func(one corev1.VolumeMount) bool { return one.MountPath == "/etc/hosts" && one.SubPath == "hosts" }
+		if !slices.ContainsFunc(details.VolumeMounts, mounted) || all[*corev1.ConfigMap](from)[0].Data["hosts"] != hosts {
+			report("%s: plain HTTP would leave while the pod ends", id(deployment))
+		}
+		for _, entry := range all[*istionetworking.ServiceEntry](from) {
+			if entry.Namespace != metav1.NamespaceDefault && !slices.Equal(entry.Spec.GetAddresses(), addresses) {
+				report("%s: ztunnel does not know the addresses %q", id(entry), addresses)
+			}
 		}
 	}
 }

@@ -54,8 +54,8 @@ func withoutStandIn(from cluster, report reporter) map[string]string {
 		case *istionetworking.DestinationRule:
 			delete(one.Annotations, annotation.GalleyAnalyzeSuppress.Name)
 			one.Spec.ExportTo, one.Spec.WorkloadSelector = nil, nil
-			for _, settings := range one.Spec.GetTrafficPolicy().GetPortLevelSettings() {
-				if tls := settings.GetTls(); tls.GetMode() == networking.ClientTLSSettings_SIMPLE {
+			for _, tls := range tlsSettings(one) {
+				if tls.GetMode() == networking.ClientTLSSettings_SIMPLE {
 					tls.CaCertificates, tls.CredentialName = "", ""
 				}
 			}

@@ -269,7 +269,7 @@ func TestWalkthroughRefuses(t *testing.T) {
 		"there is no Secret google-books":       {args: "https", broken: "key"},
 		"makes a certificate with go":           {args: "https --offline", missing: "go"},
 		"bin/certs already exists":              {args: "https --offline", certs: true},
-		"cannot list -k deploy/details-v2":      {args: "tls-origination", broken: "kinds"},
+		"cannot list -k deploy/route-to-v2":     {args: "tls-origination", broken: "kinds"},
 		"already there, delete first: deploym":  {args: "https", broken: "leftovers"},
 	}
 	for want, test := range tests {
@@ -290,7 +290,7 @@ func TestEnvoyPolicyWords(t *testing.T) {
 	t.Parallel()
 
 	words := regexp.MustCompile(`"egress policy: [^"]+"`)
-	want := words.FindString(read(t, "deploy/books-only/virtual-service.yaml")["deploy/books-only/virtual-service.yaml"])
+	want := words.FindString(read(t, "deploy/egress/books-only/virtual-service.yaml")["deploy/egress/books-only/virtual-service.yaml"])
 	assert.Contains(t, read(t, "samples/envoy.yaml")["samples/envoy.yaml"], want)
 	assert.NotEmpty(t, want)
 }
