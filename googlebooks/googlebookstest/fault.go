@@ -58,7 +58,7 @@ func Faults() []Fault {
 		envoy("426-envoy", "Envoy: HTTP/1.0 refused", ""),
 		envoy("429-envoy-rate-limit", "Envoy: local rate limit", "local_rate_limited"),
 		envoy("403-envoy-rbac", "Envoy: AuthorizationPolicy", "RBAC: access denied"),
-		envoy("403-egress-policy", "Envoy: deploy/books-only", "egress policy: only GET /books/v1/volumes may leave\n"),
+		envoy("403-egress-policy", "Envoy: deploy/egress/books-only", "egress policy: only GET /books/v1/volumes may leave\n"),
 		envoy("407-proxy", "another proxy: no credentials", "Proxy Authentication Required"),
 
 		redirect("302-elsewhere", "to another host", "https://elsewhere.invalid{target}"), // RFC 2606: .invalid cannot exist

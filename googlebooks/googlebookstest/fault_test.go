@@ -239,7 +239,7 @@ func TestWrongContentLength(t *testing.T) {
 // TestEgressPolicy compares the fault with the policy itself.
 func TestEgressPolicy(t *testing.T) {
 	t.Parallel()
-	policy, err := os.ReadFile("../../deploy/books-only/virtual-service.yaml")
+	policy, err := os.ReadFile("../../deploy/egress/books-only/virtual-service.yaml")
 	require.NoError(t, err)
 	for _, fault := range googlebookstest.Faults() {
 		if fault.Name == "403-egress-policy" {
