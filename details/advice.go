@@ -109,12 +109,12 @@ func advice(e *googlebooks.Error) string {
 	return ""
 }
 
-// The advice if a call was read in clear text.
+// Advice on calls in clear text.
 const (
 	clearText      = "Clear text reached a server: set DO_NOT_ENCRYPT=true only where the mesh originates TLS"
 	clearTextPort  = "Clear text reached a TLS port: check that a DestinationRule originates TLS for it"
 	clearTextProxy = "Clear text reached a proxy that requires authentication"
-	replaceKey     = "Replace the API key: it was in the clear text"
+	replaceKey     = "Replace the API key: it was sent in clear text"
 )
 
 // isGoogle reports whether a host is one that shows Google's page /sorry.

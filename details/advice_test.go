@@ -128,8 +128,8 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// TestReplaceKey: the key that was in clear text must be replaced, whichever
-// server says that it was.
+// TestReplaceKey: an API key that was sent in clear text must be replaced,
+// whichever server reports the clear text.
 func TestReplaceKey(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

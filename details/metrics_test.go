@@ -83,7 +83,7 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
-// TestMetricsFail: a metric that cannot be collected is an error in the log, too.
+// TestMetricsFail: if a metric cannot be collected, the log has the error.
 func TestMetricsFail(t *testing.T) {
 	t.Parallel()
 	metrics := NewMetrics("")
