@@ -14,8 +14,8 @@ import (
 	"example.com/bookinfo/googlebooks/googlebookstest"
 )
 
-// BenchmarkHandshake opens connections over TCP and TLS. The server's
-// certificate has about 4 KB, as a chain of three has.
+// BenchmarkHandshake opens TLS connections over TCP. The server's certificate
+// is about as long as a chain of three certificates: 4 KB.
 func BenchmarkHandshake(b *testing.B) {
 	names := []string{"127.0.0.1"}
 	for i := range 100 {
@@ -52,7 +52,7 @@ func BenchmarkHandshake(b *testing.B) {
 				}
 				conn, err := dial(b.Context(), "tcp", listener.Addr().String())
 				require.NoError(b, err)
-				_, err = io.Copy(io.Discard, conn) // the session comes before "hello"
+				_, err = io.Copy(io.Discard, conn) // the server sends the session before "hello"
 				require.NoError(b, err)
 				require.NoError(b, conn.Close())
 			}
@@ -62,7 +62,7 @@ func BenchmarkHandshake(b *testing.B) {
 	}
 }
 
-// countingConn counts the bytes of connections.
+// countingConn counts the bytes that connections carry.
 type countingConn struct {
 	net.Conn
 

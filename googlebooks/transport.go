@@ -107,8 +107,8 @@ func withDials(ctx context.Context) context.Context {
 }
 
 // tls returns a dialer that also makes the TLS handshake. It resumes the session
-// of an earlier connection: idle ones are soon closed. The sessions are its own,
-// because a proxy may have the name of the host.
+// of an earlier connection, because idle connections are soon closed. It shares
+// no sessions, because a proxy may have the same name as the host.
 func (dial dialer) tls(cfg *tls.Config, protocols ...string) dialer {
 	cfg = cfg.Clone()
 	cfg.NextProtos = protocols

@@ -253,7 +253,7 @@ func TestHungConnections(t *testing.T) {
 }
 
 // TestResumption: after the idle timeout, a new connection resumes the TLS
-// session, with the host as with a proxy, even if both have the same name.
+// sessions with the host and with a proxy, even if both have the same name.
 func TestResumption(t *testing.T) {
 	t.Parallel()
 	for name, proxy := range map[string]*url.URL{
@@ -267,7 +267,7 @@ func TestResumption(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				serve, proxyTLS, roots := tlsServer(t)
 				cfg := Config{RootCAs: roots, Proxy: proxy}
-				var resumed []bool // by each TLS handshake
+				var resumed []bool // for each TLS handshake
 				transport := newTransport(cfg, DefaultTimeout, func(ctx context.Context, _, _ string) (net.Conn, error) {
 					client, server := net.Pipe()
 					go func() {

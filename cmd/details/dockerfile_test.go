@@ -16,8 +16,8 @@ func TestDockerfile(t *testing.T) {
 	t.Parallel()
 	dockerfile, err := os.ReadFile("../../Dockerfile")
 	require.NoError(t, err)
-	// Restricted Pod Security accepts only a number, and user 1337 would bypass
-	// the sidecar.
+	// Restricted Pod Security accepts only a numeric user, and user 1337 would
+	// bypass the sidecar.
 	users := regexp.MustCompile(`(?m)^USER .*`).FindAllString(string(dockerfile), -1)
 	assert.Equal(t, []string{"USER 65532:65532", "USER 65532:65532"}, users)
 	lines := regexp.MustCompile(`(?s)\nFROM scratch AS details\n.*\nARG service_version\n` +

@@ -8,10 +8,10 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// TestLive calls the real Google, for make test-live: over HTTPS for the book of
-// the story, and over plain HTTP for Google's refusal. The call over plain HTTP
-// has no key, because it is in clear text. All settings that the test does not
-// set come from the environment.
+// TestLive calls the real Google. Only make test-live runs it. Over HTTPS,
+// Google answers with the book. Over plain HTTP, Google refuses the call, which
+// has no key, because it is in clear text. Settings that the test does not set
+// come from the environment.
 func TestLive(t *testing.T) {
 	t.Parallel()
 	key := os.Getenv("GOOGLE_BOOKS_API_KEY")
@@ -25,7 +25,7 @@ func TestLive(t *testing.T) {
 		plain  string
 		key    string
 		status int
-		want   string // Google may correct the rest of the book
+		want   string // Google may change the other fields
 	}{
 		"HTTPS": {
 			plain:  "false",
