@@ -101,9 +101,9 @@ test: ## Test the service, with the race detector (TESTFLAGS='-run TestFaults -v
 test-manifests: ## Test the manifests and the walk-throughs, offline
 	cd deploy/test && go vet ./... && go test -count=1 ./...
 
-# Part of no other target.
+# Not part of any other target.
 .PHONY: test-live
-test-live: ## Test with the real Google Books (needs the internet and GOOGLE_BOOKS_API_KEY)
+test-live: ## Test against the real Google Books (needs the internet and GOOGLE_BOOKS_API_KEY)
 	@if [[ -z $$GOOGLE_BOOKS_API_KEY ]]; then \
 		echo 'test-live: nothing was tested, because GOOGLE_BOOKS_API_KEY is not set. To get a key, see deploy/README.md#api-key and'; \
 		echo 'https://console.cloud.google.com/apis/library/books.googleapis.com'; \
@@ -120,7 +120,7 @@ analyze: ## Run istioctl analyze on every egress mode (the first run builds isti
 .PHONY: lint
 lint: lint-shell lint-workflows lint-go ## Run every linter: Go, go.mod, workflows, shell scripts
 
-# The module cache has the linter's source after the first run.
+# The first run puts the linter's source into the module cache.
 say-first-lint = test -d "$$(go env GOMODCACHE)/$(subst /cmd/golangci-lint,,$(lastword $(GOLANGCI_LINT)))" || \
 	echo 'Compiling golangci-lint... The first run takes minutes.'
 
