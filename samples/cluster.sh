@@ -53,7 +53,7 @@ step() {
 
 sum() { if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum -a 256 "$1"; fi; }
 
-# download_istio leaves nothing under the final name before all of it is there.
+# download_istio uses the final name only for a complete and verified download.
 download_istio() {
   local os=linux arch=amd64 progress=-sS file want got
   [[ ! -d $istio ]] || return 0
@@ -105,7 +105,7 @@ install_bookinfo() {
   k wait --for=condition=Available deployment --all --timeout=600s
 }
 
-# Each step does nothing, or the same again, if it is already done.
+# A step that is already done does nothing, or the same again.
 up() {
   need docker go make kubectl curl
   mkdir -p bin
@@ -114,13 +114,13 @@ up() {
   make image TAG=dev HUB= PUSH= PLATFORMS=
   step "Download Istio $istio_version and check its checksum"
   download_istio
-  step "Create the kind cluster \"$name\" (the first time, this compiles kind and pulls the image of its node: minutes)"
+  step "Create the kind cluster \"$name\" (the first time, this takes minutes: it compiles kind and pulls its node image)"
   create_cluster
   step 'Load the two images into the cluster'
   kind load docker-image --name "$name" "${images[@]}"
-  step "Install the Gateway API and Istio with the profile $profile (a minute or two)"
+  step "Install the Gateway API and Istio with the profile $profile (this takes a minute or two)"
   install_istio
-  step 'Install Bookinfo and wait until it runs (minutes, because the cluster pulls its images)'
+  step 'Install Bookinfo and wait until it runs (this takes minutes: the cluster pulls its images)'
   install_bookinfo
   echo "cluster: ready; try: samples/walkthrough.sh $page --offline"
 }

@@ -36,13 +36,13 @@ refuse() {
   exit 2
 }
 
-# await says what the reader waits for, and for how long, until settle is called. On a terminal, it rewrites a line every
-# second; elsewhere, it prints a line every ten seconds. Short waits show nothing. With "stream" as the third argument, it
-# also prints what arrives in the file of outputs.
+# await WHAT [SECONDS [stream]] says what the script waits for and for how long, until settle is called. On a terminal,
+# it rewrites a line every second. Elsewhere, it prints a line every ten seconds. It says nothing about short waits.
+# With "stream", it also prints the output of the command as it comes.
 await() {
   ticker=$((ticker + 1)) ticking=true
-  # A child of a subshell is not a job of this shell: a page may use $! and wait. Nothing else holds the other end of fd 5,
-  # so settle sees when tick has ended.
+  # tick is the child of a subshell, so it is not a job of this shell: a page may use $! and wait. Only tick holds the
+  # other end of fd 5, so settle notices when tick has ended.
   exec 5< <(tick "$SECONDS" "$@" <&6 &)
 }
 
@@ -55,8 +55,8 @@ settle() {
 
 tick() {
   local start=$1 what=$2 limit=${3:-} mode=${4:-} end=$ticker line rest='' text room shown=false next=10
-  trap '' INT # it clears its line at Ctrl-C, too
-  while kill -0 $$ 2>/dev/null; do # not longer than the script, whatever ends it
+  trap '' INT # after Ctrl-C, clear the line, too
+  while kill -0 $$ 2>/dev/null; do # end with the script, however it ends
     line=''
     read -r -t 1 line
     [[ $shown == false ]] || printf '\r\033[K' >&3
@@ -83,7 +83,7 @@ tick() {
 # run evaluates a command in this shell, so that functions and variables persist.
 run() {
   : >"$scratch/output"
-  exec 7<"$scratch/output" # shared with tick, which reads before this shell does
+  exec 7<"$scratch/output" # shared with tick, which reads it first
   await ": $(last "$1")" '' stream
   eval "$1" </dev/null >"$scratch/output" 2>&1
   local status=$?
@@ -135,7 +135,7 @@ read_page() {
   done <"$1"
 }
 
-# use_stand_in replaces deploy/X by deploy/offline/X where there is such a folder.
+# use_stand_in replaces deploy/X with deploy/offline/X if that folder exists.
 use_stand_in() {
   local path twins=''
   [[ $network == offline ]] || { cat && return; }
@@ -231,7 +231,7 @@ play() {
   [[ -z $want ]] || echo 'PASS'
 }
 
-# passes tells whether a block did what the page says: given its output, the expected output, and its exit status.
+# passes OUTPUT WANT STATUS reports whether a block did what the page says.
 passes() { if [[ -n $2 ]]; then matches "$1" "$2"; else ((!$3)); fi; }
 
 # A block that matches this changes something, so it is not repeated.
