@@ -17,14 +17,14 @@ import (
 func TestCluster(t *testing.T) {
 	t.Parallel()
 
-	// The step in which the first run stops, by the calls that fail in it.
+	// The step in which the first run stops, by the call that fails.
 	tests := map[string]int{
 		"^make":            1,
 		"^curl .*sha256$":  2,
 		"^curl .*gz$":      2,
-		"checksum":         2, // no call fails, but the sum differs
+		"checksum":         2, // no call fails, but the checksum differs
 		"create cluster":   3,
-		"cluster-mode=":    3, // the cluster exists, but is unfinished
+		"cluster-mode=":    3, // the cluster exists, but is incomplete
 		"docker-image":     4,
 		"istioctl install": 5,
 		"^kubectl .* wait": 6,

@@ -25,9 +25,9 @@ type destination struct {
 	port         uint32
 }
 
-// checkEgress follows plain HTTP on its way out. It reports a request that
-// would leave as clear text, in the mode or in a state on the way to it or back:
-// `kubectl delete -k` deletes objects in the order in which they are created.
+// checkEgress follows plain HTTP on its way out. It reports requests that would
+// leave in clear text when all objects exist, or while they are being created
+// or deleted. `kubectl delete -k` deletes objects in the order of creation.
 func checkEgress(from cluster, report reporter) {
 	checkRoutes(from, report)
 	for i := range from {
@@ -36,7 +36,8 @@ func checkEgress(from cluster, report reporter) {
 	}
 }
 
-// checkRoutes reports routes to nowhere, and requests that a proxy sends again.
+// checkRoutes reports routes to missing subsets, and requests that a proxy
+// retries.
 func checkRoutes(from cluster, report reporter) {
 	for _, service := range all[*istionetworking.VirtualService](from) {
 		for _, route := range service.Spec.GetHttp() {
@@ -61,11 +62,11 @@ func checkRoutes(from cluster, report reporter) {
 	}
 }
 
-// checkClearText reports plain HTTP that leaves while the cluster holds only
-// some of its objects.
+// checkClearText reports plain HTTP that leaves while the cluster has only some
+// of its objects.
 func checkClearText(state, complete cluster, report reporter) {
 	for _, entry := range all[*istionetworking.ServiceEntry](state) {
-		// Without a waypoint, ztunnel sends the call, and follows no DestinationRule.
+		// Without a waypoint, ztunnel sends the call. It applies no DestinationRule.
 		if entry.Namespace != metav1.NamespaceDefault && !hasWaypoint(state, complete, entry.Namespace) {
 			if len(all[*networkingv1.NetworkPolicy](state)) == 0 {
 				report("%s: plain HTTP would leave: namespace %s has no waypoint", id(entry), entry.Namespace)
@@ -147,7 +148,8 @@ func isHostname(backend gateway.HTTPBackendRef) bool {
 	return backend.Kind != nil && *backend.Kind == "Hostname"
 }
 
-// rules returns the rules for a destination, which define its subset.
+// rules returns the DestinationRules for a host that also define its subset, if
+// the destination has one.
 func rules(from cluster, way destination) []*istionetworking.DestinationRule {
 	return slices.DeleteFunc(all[*istionetworking.DestinationRule](from), func(rule *istionetworking.DestinationRule) bool {
 		return rule.Spec.GetHost() != way.host || way.subset != "" &&
@@ -177,8 +179,9 @@ func tlsSettings(rule *istionetworking.DestinationRule) []*networking.ClientTLSS
 	return found
 }
 
-// hasWaypoint reports whether the namespace uses a waypoint that exists. A
-// Namespace is deleted last, whatever the order.
+// hasWaypoint reports whether the namespace uses a waypoint that exists. It
+// looks for the Namespace in the complete cluster, because a Namespace
+// disappears last, whatever the order.
 func hasWaypoint(state, complete cluster, namespace string) bool {
 	for _, one := range all[*corev1.Namespace](complete) {
 		for _, proxy := range all[*gateway.Gateway](state) {

@@ -94,9 +94,9 @@ func limitedByPolicy(from cluster, entry *istionetworking.ServiceEntry) bool {
 	})
 }
 
-// checkNetworkPolicies reports ways out of the namespace: only DNS, istiod and
-// the waypoint are left. One policy is for details, the other for all pods but
-// the egress gateway.
+// checkNetworkPolicies reports ways out of the namespace other than DNS, istiod
+// and the waypoint. One policy is for details, the other for all pods but the
+// egress gateway.
 func checkNetworkPolicies(from cluster, report reporter) {
 	allowed := []string{
 		"kubernetes.io/metadata.name=istio-system, app=istiod[TCP 15012]",
@@ -112,7 +112,7 @@ func checkNetworkPolicies(from cluster, report reporter) {
 		for _, pod := range selected(from, one.Namespace, nil, report) {
 			want := pod.name == one.Name || one.Name == "leave-by-books-egress" && !pod.gateway
 			if selector.Matches(pod.labels) != want {
-				report("%s: selects other pods than it should: %s", id(one), pod.name)
+				report("%s: wrongly selects or omits %s", id(one), pod.name)
 			}
 		}
 		if !slices.Contains(one.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
@@ -171,9 +171,9 @@ func checkPods(from cluster, report reporter) {
 	}
 }
 
-// checkBlocked reports plain HTTP that nothing blocks in the absence of a mode.
+// checkBlocked reports plain HTTP that nothing blocks if there is no mode.
 func checkBlocked(from cluster, report reporter) {
-	addresses := []string{"192.0.2.1", "2001:db8::1"} // RFC 5737 and RFC 3849: nobody's
+	addresses := []string{"192.0.2.1", "2001:db8::1"} // nobody owns them: RFC 5737 and RFC 3849
 	hosts := fmt.Sprintf("127.0.0.1 localhost\n::1 localhost\n%s www.googleapis.com\n%s www.googleapis.com\n", addresses[0], addresses[1])
 	for _, deployment := range deployments(from) {
 		details := deployment.Spec.Template.Spec.Containers[0]
@@ -185,7 +185,7 @@ func checkBlocked(from cluster, report reporter) {
 		}
 		mounted := func(one corev1.VolumeMount) bool { return one.MountPath == "/etc/hosts" && one.SubPath == "hosts" }
 		if !slices.ContainsFunc(details.VolumeMounts, mounted) || all[*corev1.ConfigMap](from)[0].Data["hosts"] != hosts {
-			report("%s: plain HTTP would leave while the pod ends", id(deployment))
+			report("%s: plain HTTP would leave while the pod terminates", id(deployment))
 		}
 		for _, entry := range all[*istionetworking.ServiceEntry](from) {
 			if entry.Namespace != metav1.NamespaceDefault && !slices.Equal(entry.Spec.GetAddresses(), addresses) {

@@ -90,7 +90,7 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 	_ = command.Wait() // the status says it
 	require.NoError(t, problems.SetReadDeadline(time.Now().Add(20*time.Second)))
 	stderrText, err := io.ReadAll(problems)
-	require.NoError(t, err, "a program that the script started is still there: it has stderr open")
+	require.NoError(t, err, "a program that the script started is still running: it has stderr open")
 
 	check := regexp.MustCompile(`^(get|api-resources|logs) `)
 	calls = slices.DeleteFunc(strings.Split(strings.TrimSpace(read("calls")), "\n"), func(call string) bool { return call == "" || check.MatchString(call) })
@@ -170,21 +170,21 @@ func TestWalkthrough(t *testing.T) {
 			calls:  slices.Concat(deploy, look, cleanUp),
 			stdout: "== Clean up",
 		},
-		"Ctrl-C in a change, whose output is shown as it comes": {
+		"Ctrl-C in a change, whose output is already shown": {
 			walk:   walk{args: "PAGE", broken: "slow apply", until: "deploy/access-log created"},
 			status: 130,
 			calls:  slices.Concat(deploy[:1], cleanUp),
 			stdout: "== Clean up",
 		},
-		"programs of a page end with it": {
+		"programs end with their page": {
 			walk:   walk{args: "PROGRAMS"},
 			stdout: "\ncleaned\n",
 		},
-		"programs of a page that is kept": {
+		"programs end even if everything is kept": {
 			walk:   walk{args: "PROGRAMS --keep"},
 			stdout: "left in place",
 		},
-		"programs of a page, and Ctrl-C": {
+		"programs end at Ctrl-C": {
 			walk:   walk{args: "PROGRAMS", broken: "hang", until: "hangs"},
 			status: 130,
 			stdout: "\ncleaned\n",
