@@ -1,6 +1,8 @@
 package details
 
 import (
+	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -82,6 +84,8 @@ func advice(e *googlebooks.Error) string {
 		return clearText
 
 	// Failures on the way to Google.
+	case e.Reason == googlebooks.ReasonTimeout && !e.Proxied && isDial(e.Err):
+		return "Nothing accepts connections there: look for a firewall or a NetworkPolicy and, in a mesh, check that the pod has a sidecar"
 	case e.Timeout():
 		return "Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait"
 	case e.Reason == googlebooks.ReasonDNS:
@@ -120,6 +124,12 @@ const (
 // isGoogle reports whether a host is one that shows Google's page /sorry.
 func isGoogle(host string) bool {
 	return regexp.MustCompile(`^(www|ipv4|ipv6)\.google\.(com|[a-z]{2}|com?\.[a-z]{2})$`).MatchString(host)
+}
+
+// isDial reports whether no connection was made.
+func isDial(err error) bool {
+	e, ok := errors.AsType[*net.OpError](err)
+	return ok && e.Op == "dial"
 }
 
 // hostname returns a host without its port.

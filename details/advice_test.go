@@ -2,6 +2,7 @@ package details
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -103,6 +104,18 @@ func TestAdvice(t *testing.T) {
 		"sorry":                 {redirect("https://www.google.com/sorry/index", false), "throttles"},
 		"sorry, another domain": {redirect("http://ipv4.google.de/sorry/index", true), "throttles"},
 
+		"no connection": {
+			googlebooks.Error{Reason: googlebooks.ReasonTimeout, Err: &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}},
+			"Nothing accepts connections there",
+		},
+		"a silent server": {
+			googlebooks.Error{Reason: googlebooks.ReasonTimeout, Err: &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}},
+			"the mesh's timeouts",
+		},
+		"a silent proxy": {
+			googlebooks.Error{Reason: googlebooks.ReasonTimeout, Proxied: true, Err: &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}},
+			"the mesh's timeouts",
+		},
 		"timeout of the mesh": {other(504, googlebooks.ReasonTimeout, "upstream request timeout"), "the mesh's timeouts"},
 		"408":                 {other(408, googlebooks.ReasonTimeout, "stream timeout"), "the mesh's timeouts"},
 		"no answer":           {other(0, googlebooks.ReasonNoAnswer, ""), "ServiceEntry and, in ambient, its waypoint"},

@@ -108,6 +108,7 @@ install_bookinfo() {
 # A step that is already done does nothing, or the same again.
 up() {
   need docker go make kubectl curl
+  docker buildx version >/dev/null 2>&1 || fail 'docker has no buildx'
   mkdir -p bin
   trap 'stopped $?' EXIT
   step 'Build the two images'
@@ -126,7 +127,7 @@ up() {
 }
 
 stopped() {
-  (($1 == 0)) || echo "cluster: stopped in step $number/6. Once the cause is gone, the same command continues with this step." >&2
+  (($1 == 0)) || echo "cluster: stopped in step $number/6. Once the cause is gone, the same command continues." >&2
 }
 
 mode=sidecar profile=minimal dns=false label=istio-injection=enabled page=https
@@ -147,7 +148,6 @@ case "$*" in
     ;;
   --help) usage ;;
   *)
-    usage >&2
-    exit 2
+    fail "want up or down, not \"$*\"; see --help"
     ;;
 esac

@@ -7,8 +7,8 @@ usage() {
 Usage: samples/walkthrough.sh PAGE [--offline] [--pause] [--keep]
 
 PAGE is a walk-through: https, tls-origination, books-only, both,
-egress-gateway, ambient, envoy, or a Markdown file. All but envoy run in
-kubectl's current context and namespace, where Bookinfo must be installed.
+egress-gateway, ambient, envoy, or a Markdown file with a section "Clean up".
+All but envoy run in kubectl's current context and namespace, where Bookinfo must be installed.
 
   --offline  use the stand-in for Google Books: play offline.md first, and use
              deploy/offline/X for deploy/X
@@ -41,15 +41,13 @@ refuse() {
 # With "stream", it also prints the output of the command as it comes.
 await() {
   ticker=$((ticker + 1)) ticking=true
-  # tick is the child of a subshell, so it is not a job of this shell: a page may use $! and wait. Only tick holds the
-  # other end of fd 5, so settle notices when tick has ended.
-  exec 5< <(tick "$SECONDS" "$@" <&6 &)
+  (tick "$SECONDS" "$@" <&6 &) # the child of a subshell, so that $! and wait are the page's
 }
 
 settle() {
   [[ $ticking == true ]] || return 0
   echo "$ticker" >&6
-  read -r _ <&5
+  read -r -t 5 _ <&5 # until tick has ended
   ticking=false
 }
 
@@ -78,6 +76,7 @@ tick() {
     fi
   done
   printf '%s' "$rest" >&3
+  echo >&5
 }
 
 # run evaluates a command in this shell, so that functions and variables persist.
@@ -85,7 +84,7 @@ run() {
   : >"$scratch/output"
   exec 7<"$scratch/output" # shared with tick, which reads it first
   await ": $(last "$1")" '' stream
-  eval "$1" </dev/null >"$scratch/output" 2>&1
+  eval "$1" </dev/null >>"$scratch/output" 2>&1
   local status=$?
   settle
   cat <&7
@@ -215,9 +214,10 @@ play() {
     output=$(<"$scratch/output")
     passes "$output" "$want" "$status" || fail "$output" "$want" "$status" streamed
   else
-    await " the output of: $(last "$command")" "$wait"
+    await " the expected output of: $(last "$command")" "$wait"
     until
-      eval "$command" </dev/null >"$scratch/output" 2>&1
+      : >"$scratch/output"
+      eval "$command" </dev/null >>"$scratch/output" 2>&1
       status=$?
       output=$(<"$scratch/output")
       passes "$output" "$want" "$status"
@@ -278,7 +278,7 @@ preflight_cluster() {
   command -v kubectl >/dev/null || refuse 'kubectl is not on the PATH'
   [[ ${commands[*]} != *'go run '* ]] || command -v go >/dev/null || refuse '--offline makes a certificate with go, which is not on the PATH'
   await ' the cluster'
-  kubectl get --raw=/version --request-timeout=10s >/dev/null 2>&1 || refuse 'kubectl cannot reach a cluster; see: kubectl cluster-info'
+  kubectl get --raw=/version --request-timeout=10s >/dev/null 2>&1 || refuse 'kubectl cannot reach a cluster (see: kubectl cluster-info); to create one, run samples/cluster.sh up; without one, run make envoy'
   names=$(kubectl api-resources --api-group=networking.istio.io -o name 2>/dev/null)
   [[ $names == *serviceentries* ]] || refuse 'Istio is not installed on this cluster: it has no ServiceEntry CRD'
   kubectl get service/details deployment/{productpage,ratings,details}-v1 -o name >/dev/null 2>&1 ||
@@ -332,6 +332,11 @@ finish() {
     done < <(for i in "${clean_ups[@]}"; do echo "${commands[$i]}"; done)
   fi
   rm -rf "$scratch"
+  case $status in
+    0) ;;
+    1) printf '\nFAIL %s\n' "${page#"$PWD/"}" ;;
+    *) [[ $begun == false ]] || printf '\nSTOPPED %s\n' "${page#"$PWD/"}" ;;
+  esac
   exit "$status"
 }
 
@@ -359,7 +364,7 @@ done
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 2
 [[ ! -d bin/venv ]] || PATH=$PWD/bin/venv/bin:$PATH # of make envoy
 [[ $page == /* ]] || page=samples/${page%.md}.md
-[[ -f $page ]] || refuse "there is no page $page; see --help"
+[[ -f $page ]] || refuse "there is no page $page; the pages are https, tls-origination, books-only, both, egress-gateway, ambient and envoy"
 [[ $wait =~ ^[1-9][0-9]*$ ]] || refuse 'WALKTHROUGH_WAIT must be a number of seconds'
 
 first=''
@@ -372,8 +377,8 @@ fi
 read_page "$page"
 [[ ${#clean_ups[@]} -gt 0 ]] || refuse "$page is not a walk-through: it has no section \"Clean up\""
 scratch=$(mktemp -d)
-mkfifo "$scratch/settle"
-exec 3>&1 4>&2 5</dev/null 6<>"$scratch/settle"
+mkfifo "$scratch/ended" "$scratch/settle"
+exec 3>&1 4>&2 5<>"$scratch/ended" 6<>"$scratch/settle"
 trap 'finish $?' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT

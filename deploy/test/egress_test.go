@@ -43,8 +43,11 @@ func checkRoutes(from cluster, report reporter) {
 		for _, route := range service.Spec.GetHttp() {
 			for _, way := range route.GetRoute() {
 				host, subset := way.GetDestination().GetHost(), way.GetDestination().GetSubset()
+				if host == "details" && subset != "v2" {
+					report("%s: does not lead to v2", id(service))
+				}
 				if subset != "" && host != "details" && len(rules(from, destination{host: host, subset: subset})) == 0 {
-					report("%s: there is no subset %s", id(service), subset)
+					report("%s: there is no subset %s with the rule's own settings", id(service), subset)
 				}
 				// Without the field Istio retries twice.
 				if host != "details" && (route.Retries == nil || route.Retries.Attempts != 0) {
@@ -153,7 +156,9 @@ func isHostname(backend gateway.HTTPBackendRef) bool {
 func rules(from cluster, way destination) []*istionetworking.DestinationRule {
 	return slices.DeleteFunc(all[*istionetworking.DestinationRule](from), func(rule *istionetworking.DestinationRule) bool {
 		return rule.Spec.GetHost() != way.host || way.subset != "" &&
-			!slices.ContainsFunc(rule.Spec.GetSubsets(), func(one *networking.Subset) bool { return one.GetName() == way.subset })
+			!slices.ContainsFunc(rule.Spec.GetSubsets(), func(one *networking.Subset) bool {
+				return one.GetName() == way.subset && one.GetTrafficPolicy() == nil && len(one.GetLabels()) == 0
+			})
 	})
 }
 

@@ -73,10 +73,15 @@ func TestMutations(t *testing.T) {
 		"lets pods leave to kubernetes.io/metadata.name=istio-system, app=istiod[TCP 443]":                            "add-ons/network-policy/network-policy.yaml: port: 15012 => port: 443",
 		"NetworkPolicy leave-by-books-egress: wrongly selects or omits books-egress":                                  "add-ons/network-policy/network-policy.yaml: - books-egress => - books",
 		"NetworkPolicy details-v2: wrongly selects or omits details-v2":                                               "details-v2-ambient/network-policy.yaml: version: v2 => version: v1",
-		"does not limit egress":                               "details-v2-ambient/network-policy.yaml: - Egress => - Ingress",
-		"does not lead to the stand-in":                       "offline/egress/https/kustomization.yaml: books-emulator.svc => emulator.svc",
-		"VirtualService googleapis differs from its original": "offline/egress/https/kustomization.yaml: patches:\n => patches:\n- target:\n    kind: VirtualService\n  patch: '[{op: remove, path: /spec/exportTo}]'\n",
-		"Telemetry details-access-log is not in the original": "offline/egress/https/kustomization.yaml: egress/https\n => egress/https\n- ../../../add-ons/access-log\n",
+		"does not limit egress":                                                                "details-v2-ambient/network-policy.yaml: - Egress => - Ingress",
+		"does not lead to the stand-in":                                                        "offline/egress/https/kustomization.yaml: books-emulator.svc => emulator.svc",
+		"VirtualService googleapis differs from its original":                                  "offline/egress/https/kustomization.yaml: patches:\n => patches:\n- target:\n    kind: VirtualService\n  patch: '[{op: remove, path: /spec/exportTo}]'\n",
+		"Telemetry details-access-log is not in the original":                                  "offline/egress/https/kustomization.yaml: egress/https\n => egress/https\n- ../../../add-ons/access-log\n",
+		"egress/both: VirtualService googleapis: there is no subset tls-80":                    "egress/both/destination-rule.yaml: - name: tls-80 => - name: tls-80\n    trafficPolicy:\n      tls:\n        mode: DISABLE",
+		"egress/gateway add-ons/network-policy: Deployment details-v2: plain HTTP would leave": "details-v2-plain-http/kustomization.yaml: configMap:\n              name: details-v2-hosts => emptyDir: {}",
+		"egress/books-only: Deployment details-v2: plain HTTP would leave while the pod":       "details-v2-plain-http/kustomization.yaml: name: details-v2-hosts => name: details-v2-hosts\n              optional: true",
+		"VirtualService details: does not lead to v2":                                          "route-to-v2/virtual-service.yaml: subset: v2 => subset: v1",
+		"or routes of other namespaces":                                                        "egress/gateway/gateway.yaml: from: Same => from: All",
 	}
 
 	api := newAPIServer(t)

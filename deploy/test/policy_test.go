@@ -2,6 +2,7 @@ package manifests_test
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -37,8 +38,9 @@ func checkPolicy(from cluster, report reporter) {
 	}
 
 	for _, one := range all[*gateway.Gateway](from) {
-		if one.Spec.GatewayClassName == "istio" && one.Annotations[annotation.NetworkingServiceType.Name] != "ClusterIP" {
-			report("%s: accepts callers outside the cluster", id(one))
+		if one.Spec.GatewayClassName == "istio" && (one.Annotations[annotation.NetworkingServiceType.Name] != "ClusterIP" ||
+			*one.Spec.Listeners[0].AllowedRoutes.Namespaces.From != gateway.NamespacesFromSame) {
+			report("%s: accepts callers outside the cluster, or routes of other namespaces", id(one))
 		}
 	}
 
@@ -176,15 +178,21 @@ func checkBlocked(from cluster, report reporter) {
 	addresses := []string{"192.0.2.1", "2001:db8::1"} // nobody owns them: RFC 5737 and RFC 3849
 	hosts := fmt.Sprintf("127.0.0.1 localhost\n::1 localhost\n%s www.googleapis.com\n%s www.googleapis.com\n", addresses[0], addresses[1])
 	for _, deployment := range deployments(from) {
-		details := deployment.Spec.Template.Spec.Containers[0]
+		pod := deployment.Spec.Template.Spec
+		details := pod.Containers[0]
 		if !slices.Contains(details.Env, corev1.EnvVar{Name: "DO_NOT_ENCRYPT", Value: "true"}) {
 			continue
 		}
 		if len(all[*istionetworking.Sidecar](from))+len(all[*networkingv1.NetworkPolicy](from)) == 0 {
 			report("%s: without a mode, plain HTTP would leave", id(deployment))
 		}
-		mounted := func(one corev1.VolumeMount) bool { return one.MountPath == "/etc/hosts" && one.SubPath == "hosts" }
-		if !slices.ContainsFunc(details.VolumeMounts, mounted) || all[*corev1.ConfigMap](from)[0].Data["hosts"] != hosts {
+		file := all[*corev1.ConfigMap](from)[0]
+		mount := corev1.VolumeMount{Name: "hosts", MountPath: "/etc/hosts", SubPath: "hosts", ReadOnly: true}
+		volume := corev1.Volume{Name: "hosts"}
+		volume.ConfigMap = &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: file.Name}}
+		isMount := func(one corev1.VolumeMount) bool { return reflect.DeepEqual(one, mount) }
+		isVolume := func(one corev1.Volume) bool { return reflect.DeepEqual(one, volume) }
+		if !slices.ContainsFunc(details.VolumeMounts, isMount) || !slices.ContainsFunc(pod.Volumes, isVolume) || file.Data["hosts"] != hosts {
 			report("%s: plain HTTP would leave while the pod terminates", id(deployment))
 		}
 		for _, entry := range all[*istionetworking.ServiceEntry](from) {

@@ -64,7 +64,11 @@ func withoutStandIn(from cluster, report reporter) map[string]string {
 		case *appsv1.Deployment:
 			pod := &one.Spec.Template
 			delete(pod.Annotations, annotation.SidecarUserVolumeMount.Name)
-			pod.Spec.HostAliases, pod.Spec.Volumes, pod.Spec.Containers[0].VolumeMounts = nil, nil, nil
+			pod.Spec.HostAliases = nil
+			pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(one corev1.Volume) bool { return one.Name == "books-emulator-ca" })
+			pod.Spec.Containers[0].VolumeMounts = slices.DeleteFunc(pod.Spec.Containers[0].VolumeMounts, func(one corev1.VolumeMount) bool {
+				return one.Name == "books-emulator-ca"
+			})
 			pod.Spec.Containers[0].Env = slices.DeleteFunc(pod.Spec.Containers[0].Env, func(one corev1.EnvVar) bool {
 				return one.Name == "GOOGLE_BOOKS_CA_FILE"
 			})

@@ -165,7 +165,7 @@ func TestWalkthrough(t *testing.T) {
 			stdout: "FAIL Not everything could be deleted",
 		},
 		"Ctrl-C, after ten seconds": {
-			walk:   walk{args: "PAGE", broken: "hang", until: "waiting for the output of: ask productpage (10 s of 90 s)\n", wait: "90"},
+			walk:   walk{args: "PAGE", broken: "hang", until: "waiting for the expected output of: ask productpage (10 s of 90 s)\n", wait: "90"},
 			status: 130,
 			calls:  slices.Concat(deploy, look, cleanUp),
 			stdout: "== Clean up",
