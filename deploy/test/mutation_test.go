@@ -37,7 +37,7 @@ func TestMutations(t *testing.T) {
 		"egress/ambient: Deployment details-v2: without a mode, plain HTTP would leave":                                                 "details-v2-ambient/kustomization.yaml: - network-policy.yaml\n => ",
 		"egress/both: Deployment details-v2: plain HTTP would leave while the pod terminates":                                           "details-v2-plain-http/kustomization.yaml: mountPath: /etc/hosts => mountPath: /hosts",
 		"egress/ambient: Deployment details-v2: plain HTTP would leave while the pod terminates":                                        "details-v2-plain-http/hosts.yaml:     2001:db8::1 www.googleapis.com\n => ",
-		"ServiceEntry googleapis: ztunnel does not know the addresses":                                                                  "egress/ambient/service-entry.yaml: - 192.0.2.1 => - 192.0.2.2",
+		"ServiceEntry googleapis: ztunnel does not know 192.0.2.1":                                                                      "egress/ambient/service-entry.yaml: - 192.0.2.1 => - 192.0.2.2",
 		"egress/tls-origination route-to-v2: VirtualService rewrite-port-for-googleapis: there is no subset":                            "egress/tls-origination/destination-rule.yaml: name: tls-443 => name: tls",
 		"egress/tls-origination route-to-v2: ServiceEntry googleapis: plain HTTP would leave through port 443":                          "egress/tls-origination/virtual-service.yaml:         subset: tls-443\n => ",
 		"egress/both: ServiceEntry googleapis: plain HTTP would leave through port 80":                                                  "egress/both/destination-rule.yaml: number: 80 => number: 443",
