@@ -285,7 +285,7 @@ func TestWalkthroughRefuses(t *testing.T) {
 	}
 }
 
-// samples/envoy.yaml refuses a call in the words of deploy/books-only.
+// samples/envoy.yaml refuses a call in the words of deploy/egress/books-only.
 func TestEnvoyPolicyWords(t *testing.T) {
 	t.Parallel()
 
