@@ -126,7 +126,7 @@ func isGoogle(host string) bool {
 	return regexp.MustCompile(`^(www|ipv4|ipv6)\.google\.(com|[a-z]{2}|com?\.[a-z]{2})$`).MatchString(host)
 }
 
-// isDial reports whether no connection was made.
+// isDial reports whether err is a failure to connect.
 func isDial(err error) bool {
 	e, ok := errors.AsType[*net.OpError](err)
 	return ok && e.Op == "dial"

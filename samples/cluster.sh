@@ -108,7 +108,7 @@ install_bookinfo() {
 # A step that is already done does nothing, or the same again.
 up() {
   need docker go make kubectl curl
-  docker buildx version >/dev/null 2>&1 || fail 'docker has no buildx'
+  docker buildx version >/dev/null 2>&1 || fail 'Docker has no buildx plugin'
   mkdir -p bin
   trap 'stopped $?' EXIT
   step 'Build the two images'
@@ -127,7 +127,7 @@ up() {
 }
 
 stopped() {
-  (($1 == 0)) || echo "cluster: stopped in step $number/6. Once the cause is gone, the same command continues." >&2
+  (($1 == 0)) || echo "cluster: stopped in step $number/6. To continue, fix the cause and run the command again." >&2
 }
 
 mode=sidecar profile=minimal dns=false label=istio-injection=enabled page=https

@@ -8,7 +8,8 @@ Usage: samples/walkthrough.sh PAGE [--offline] [--pause] [--keep]
 
 PAGE is a walk-through: https, tls-origination, books-only, both,
 egress-gateway, ambient, envoy, or a Markdown file with a section "Clean up".
-All but envoy run in kubectl's current context and namespace, where Bookinfo must be installed.
+All but envoy run in kubectl's current context and namespace, where Bookinfo
+must be installed.
 
   --offline  use the stand-in for Google Books: play offline.md first, and use
              deploy/offline/X for deploy/X
@@ -41,13 +42,13 @@ refuse() {
 # With "stream", it also prints the output of the command as it comes.
 await() {
   ticker=$((ticker + 1)) ticking=true
-  (tick "$SECONDS" "$@" <&6 &) # the child of a subshell, so that $! and wait are the page's
+  (tick "$SECONDS" "$@" <&6 &) # in a subshell, so that a page can use $! and wait
 }
 
 settle() {
   [[ $ticking == true ]] || return 0
   echo "$ticker" >&6
-  read -r -t 5 _ <&5 # until tick has ended
+  read -r -t 5 _ <&5 # wait until tick has ended
   ticking=false
 }
 
@@ -278,7 +279,7 @@ preflight_cluster() {
   command -v kubectl >/dev/null || refuse 'kubectl is not on the PATH'
   [[ ${commands[*]} != *'go run '* ]] || command -v go >/dev/null || refuse '--offline makes a certificate with go, which is not on the PATH'
   await ' the cluster'
-  kubectl get --raw=/version --request-timeout=10s >/dev/null 2>&1 || refuse 'kubectl cannot reach a cluster (see: kubectl cluster-info); to create one, run samples/cluster.sh up; without one, run make envoy'
+  kubectl get --raw=/version --request-timeout=10s >/dev/null 2>&1 || refuse 'kubectl cannot reach a cluster (see: kubectl cluster-info). To create one, run samples/cluster.sh up. To do without, run make envoy'
   names=$(kubectl api-resources --api-group=networking.istio.io -o name 2>/dev/null)
   [[ $names == *serviceentries* ]] || refuse 'Istio is not installed on this cluster: it has no ServiceEntry CRD'
   kubectl get service/details deployment/{productpage,ratings,details}-v1 -o name >/dev/null 2>&1 ||

@@ -47,7 +47,7 @@ func checkRoutes(from cluster, report reporter) {
 					report("%s: does not lead to v2", id(service))
 				}
 				if subset != "" && host != "details" && len(rules(from, destination{host: host, subset: subset})) == 0 {
-					report("%s: there is no subset %s with the rule's own settings", id(service), subset)
+					report("%s: there is no subset %s that inherits the rule's settings", id(service), subset)
 				}
 				// Without the field Istio retries twice.
 				if host != "details" && (route.Retries == nil || route.Retries.Attempts != 0) {

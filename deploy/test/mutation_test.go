@@ -81,7 +81,7 @@ func TestMutations(t *testing.T) {
 		"egress/gateway add-ons/network-policy: Deployment details-v2: plain HTTP would leave": "details-v2-plain-http/kustomization.yaml: configMap:\n              name: details-v2-hosts => emptyDir: {}",
 		"egress/books-only: Deployment details-v2: plain HTTP would leave while the pod":       "details-v2-plain-http/kustomization.yaml: name: details-v2-hosts => name: details-v2-hosts\n              optional: true",
 		"VirtualService details: does not lead to v2":                                          "route-to-v2/virtual-service.yaml: subset: v2 => subset: v1",
-		"or routes of other namespaces":                                                        "egress/gateway/gateway.yaml: from: Same => from: All",
+		"or routes from other namespaces":                                                      "egress/gateway/gateway.yaml: from: Same => from: All",
 	}
 
 	api := newAPIServer(t)

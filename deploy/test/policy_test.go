@@ -40,7 +40,7 @@ func checkPolicy(from cluster, report reporter) {
 	for _, one := range all[*gateway.Gateway](from) {
 		if one.Spec.GatewayClassName == "istio" && (one.Annotations[annotation.NetworkingServiceType.Name] != "ClusterIP" ||
 			*one.Spec.Listeners[0].AllowedRoutes.Namespaces.From != gateway.NamespacesFromSame) {
-			report("%s: accepts callers outside the cluster, or routes of other namespaces", id(one))
+			report("%s: accepts callers outside the cluster, or routes from other namespaces", id(one))
 		}
 	}
 
