@@ -85,7 +85,7 @@ func advice(e *googlebooks.Error) string {
 
 	// Failures on the way to Google.
 	case e.Reason == googlebooks.ReasonTimeout && !e.Proxied && isDial(e.Err):
-		return "Nothing accepts connections there: look for a firewall or a NetworkPolicy and, in a mesh, check that the pod has a sidecar"
+		return "Nothing accepted the connection in time: look for a firewall or a NetworkPolicy and, in a mesh, check that the pod is part of it"
 	case e.Timeout():
 		return "Try again; GOOGLE_BOOKS_TIMEOUT and the mesh's timeouts limit the wait"
 	case e.Reason == googlebooks.ReasonDNS:

@@ -106,7 +106,7 @@ func TestAdvice(t *testing.T) {
 
 		"no connection": {
 			googlebooks.Error{Reason: googlebooks.ReasonTimeout, Err: &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}},
-			"Nothing accepts connections there",
+			"check that the pod is part of it",
 		},
 		"a silent server": {
 			googlebooks.Error{Reason: googlebooks.ReasonTimeout, Err: &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}},
