@@ -142,7 +142,7 @@ lint-workflows:
 
 .PHONY: lint-shell
 lint-shell:
-	@scripts="$$(grep -rIl --exclude-dir=.git --exclude-dir=bin '^#!/usr/bin/env bash' . | sort)"; \
+	@scripts="$$(grep -rIl --exclude-dir=.git --exclude-dir=bin '^#!.*sh$$' . | sort)"; \
 	for script in $$scripts; do bash -n "$$script" || exit 1; done; \
 	if command -v shellcheck >/dev/null; then echo lint-shell: $$scripts; shellcheck $$scripts; \
 	else echo 'lint-shell: shellcheck is not installed, so the scripts were only parsed (bash -n)'; fi
@@ -185,7 +185,7 @@ endef
 image: ## Build the images of the service and of the emulator (HUB=registry/namespace, TAG, PLATFORMS, PUSH=1)
 	@docker buildx version >/dev/null 2>&1 || { \
 		echo 'make image: needs Docker with buildx. With Buildah, run: buildah build -t examples-bookinfo-details-v2:dev .'; exit 1; }
-	@test -z '$(call on,$(PUSH))' -o -n '$(HUB)' || { echo 'make image: PUSH=1 needs HUB, such as registry.example.com/bookinfo'; exit 1; }
+	@test -z '$(call on,$(PUSH))' -o -n '$(HUB)' || { echo 'make image: PUSH needs HUB, such as registry.example.com/bookinfo'; exit 1; }
 	@docker image inspect $(if $(HUB),$(HUB)/)examples-bookinfo-books-emulator:$(TAG) >/dev/null 2>&1 || \
 		echo "Building the images... The first build takes minutes: it downloads Go's image and the modules, and compiles everything."
 	$(call image,details,examples-bookinfo-details-v2)

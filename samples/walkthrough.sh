@@ -48,13 +48,13 @@ await() {
 settle() {
   [[ $ticking == true ]] || return 0
   echo "$ticker" >&6
-  read -r -t 5 _ <&5 # wait until tick has ended
+  until [[ $ended == "$ticker" ]]; do read -r -t 2 ended <&5 || break; done # wait until tick has ended
   ticking=false
 }
 
 tick() {
   local start=$1 what=$2 limit=${3:-} mode=${4:-} end=$ticker line rest='' text room shown=false next=10
-  trap '' INT # after Ctrl-C, clear the line, too
+  trap '' HUP INT TERM # after Ctrl-C, clear the line, too
   while kill -0 $$ 2>/dev/null; do # end with the script, however it ends
     line=''
     read -r -t 1 line
@@ -77,7 +77,7 @@ tick() {
     fi
   done
   printf '%s' "$rest" >&3
-  echo >&5
+  echo "$end" >&5
 }
 
 # run evaluates a command in this shell, so that functions and variables persist.
@@ -333,6 +333,7 @@ finish() {
     done < <(for i in "${clean_ups[@]}"; do echo "${commands[$i]}"; done)
   fi
   rm -rf "$scratch"
+  [[ $begun == false || $played == true ]] || status=$((status ? status : 1)) # a block may have said "exit 0"
   case $status in
     0) ;;
     1) printf '\nFAIL %s\n' "${page#"$PWD/"}" ;;
@@ -342,7 +343,7 @@ finish() {
 }
 
 page='' network=online needs=cluster pause=false keep=false begun=false heading='' wait=${WALKTHROUGH_WAIT:-90}
-terminal=false ticker=0 ticking=false
+terminal=false ticker=0 ticking=false ended='' played=false
 [[ ! -t 1 ]] || terminal=true
 columns=$(stty size 2>/dev/null)
 columns=${COLUMNS:-${columns#* }}
@@ -393,4 +394,5 @@ if [[ $keep == false ]]; then
   for i in "${clean_ups[@]}"; do play "$i"; done
   begun=false
 fi
+played=true
 printf '\nPASS %s, from end to end\n' "${page#"$PWD/"}"
