@@ -43,13 +43,13 @@ func TestCluster(t *testing.T) {
 				require.NoError(t, os.Symlink(fake, filepath.Join(dir, name)))
 			}
 			require.NoError(t, os.Symlink(filepath.Join(root(t), "samples"), filepath.Join(dir, "samples")))
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "deploy/test/go.mod"), []byte("\tistio.io/api v1.32.0\n"), 0o600))
+			require.NoError(t, os.WriteFile(dir+"/deploy/test/go.mod", []byte("\tistio.io/api v1.32.0\n"), 0o600))
 			require.NoError(t, exec.CommandContext(t.Context(), "tar", "-C", dir, "-czf", dir+"/istio.tar.gz", "istio-1.32.0").Run())
 			archive, err := os.ReadFile(filepath.Join(dir, "istio.tar.gz"))
 			require.NoError(t, err)
 			run := func(fail string, args ...string) (output, calls string) {
 				require.NoError(t, os.WriteFile(filepath.Join(dir, "calls"), nil, 0o600))
-				command := exec.CommandContext(t.Context(), filepath.Join(dir, "samples/cluster.sh"), args...)
+				command := exec.CommandContext(t.Context(), dir+"/samples/cluster.sh", args...)
 				command.Env = []string{"PATH=" + dir + "/programs:" + os.Getenv("PATH"), "FAKE_DIR=" + dir, "FAKE_FAIL=" + fail, fmt.Sprintf("FAKE_SUM=%x", sha256.Sum256(archive))}
 				text, _ := command.CombinedOutput() // the last line says how it ended
 				list, err := os.ReadFile(filepath.Join(dir, "calls"))

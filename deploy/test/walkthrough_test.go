@@ -49,7 +49,7 @@ func (w walk) run(t *testing.T) (status int, stdout, stderr string, calls []stri
 	// The script works in the folder above its own: not in the repository, whose bin/certs it would delete.
 	require.NoError(t, os.Symlink(filepath.Join(root(t), "samples"), filepath.Join(dir, "samples")))
 	for _, twin := range []string{"emulator", "egress/https", "details-v2"} {
-		folder := filepath.Join(dir, "deploy/offline", twin)
+		folder := filepath.Join(dir, "deploy", "offline", twin)
 		require.NoError(t, os.MkdirAll(folder, 0o755))
 		require.NoError(t, os.WriteFile(filepath.Join(folder, "kustomization.yaml"), nil, 0o600))
 	}
