@@ -15,13 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// documents returns the Markdown texts for users, by path.
-func documents(t *testing.T) map[string]string {
-	t.Helper()
-
-	return read(t, "*.md", "docs/*.md", "deploy/*.md", "samples/*.md")
-}
-
 // read returns the files that match, by path from the root.
 func read(t *testing.T, patterns ...string) map[string]string {
 	t.Helper()
@@ -56,7 +49,7 @@ var (
 func TestDocumentsPaths(t *testing.T) {
 	t.Parallel()
 
-	texts := documents(t)
+	texts := read(t, "*.md", "docs/*.md", "deploy/*.md", "samples/*.md")
 	for name, text := range texts {
 		assert.NoError(t, checkPaths(root(t), name, texts), name)
 		for _, match := range deployment.FindAllStringSubmatch(text, -1) {

@@ -32,12 +32,11 @@ func checkEgress(from cluster, report reporter) {
 	checkRoutes(from, report)
 	for i := range from {
 		checkClearText(from[:i+1], from, report)
-		checkClearText(from[i:], from, report)
+		checkClearText(from[i+1:], from, report)
 	}
 }
 
-// checkRoutes reports routes to missing subsets, and requests that a proxy
-// retries.
+// checkRoutes reports routes to missing subsets, and retries of a proxy.
 func checkRoutes(from cluster, report reporter) {
 	for _, service := range all[*istionetworking.VirtualService](from) {
 		for _, route := range service.Spec.GetHttp() {
@@ -54,13 +53,6 @@ func checkRoutes(from cluster, report reporter) {
 					report("%s: the proxy retries, in addition to the service", id(service))
 				}
 			}
-		}
-	}
-	for _, entry := range all[*istionetworking.ServiceEntry](from) {
-		if !slices.ContainsFunc(all[*istionetworking.VirtualService](from), func(service *istionetworking.VirtualService) bool {
-			return slices.Equal(service.Spec.GetHosts(), entry.Spec.GetHosts())
-		}) {
-			report("no VirtualService routes %s: the proxy retries, in addition to the service", entry.Spec.GetHosts()[0])
 		}
 	}
 }
@@ -80,9 +72,14 @@ func checkClearText(state, complete cluster, report reporter) {
 			if port.GetProtocol() != "HTTP" {
 				continue
 			}
-			for _, way := range routes(state, entry.Spec.GetHosts()[0], port.GetNumber()) {
+			host := entry.Spec.GetHosts()[0]
+			ways := routes(state, host, port.GetNumber())
+			if len(state) == len(complete) && ways[0] == (destination{host: host, port: port.GetNumber()}) {
+				report("no VirtualService routes %s: the proxy retries, in addition to the service", host)
+			}
+			for _, way := range ways {
 				closed := way.subset != "" && len(rules(state, way)) == 0 // the proxy answers 503
-				if !closed && !encrypted(state, way) {
+				if !closed && !encrypted(state, entry, way) {
 					report("%s: plain HTTP would leave through port %d of %s", id(entry), way.port, way.host)
 				}
 			}
@@ -98,7 +95,7 @@ func checkHTTPS(from cluster, report reporter) {
 		if len(entry.Spec.GetPorts()) == 1 && entry.Spec.GetPorts()[0].GetProtocol() == "HTTP" {
 			continue
 		}
-		if !encrypted(from, destination{host: host, port: 443}) && !routedBySNI(from, host) {
+		if !encrypted(from, entry, destination{host: host, port: 443}) && !routedBySNI(from, host) {
 			report("%s: with DNS proxying, TLS to any name may leave", id(entry))
 		}
 		for _, deployment := range deployments(from) {
@@ -126,6 +123,11 @@ func routes(from cluster, host string, port uint32) []destination {
 			continue
 		}
 		for _, route := range service.Spec.GetHttp() {
+			if len(route.GetMatch()) > 0 && !slices.ContainsFunc(route.GetMatch(), func(match *networking.HTTPMatchRequest) bool {
+				return match.GetPort() == 0 || match.GetPort() == port
+			}) {
+				continue
+			}
 			for _, way := range route.GetRoute() {
 				to := way.GetDestination()
 				found = append(found, destination{to.GetHost(), to.GetSubset(), to.GetPort().GetNumber()})
@@ -162,8 +164,12 @@ func rules(from cluster, way destination) []*istionetworking.DestinationRule {
 	})
 }
 
-// encrypted reports whether a rule makes the proxies encrypt calls.
-func encrypted(from cluster, way destination) bool {
+// encrypted reports whether a rule makes the proxies encrypt on the way.
+func encrypted(from cluster, entry *istionetworking.ServiceEntry, way destination) bool {
+	mode := networking.ClientTLSSettings_SIMPLE
+	if !slices.Contains(entry.Spec.GetHosts(), way.host) {
+		mode = networking.ClientTLSSettings_ISTIO_MUTUAL // to a gateway
+	}
 	return slices.ContainsFunc(rules(from, way), func(rule *istionetworking.DestinationRule) bool {
 		tls := rule.Spec.GetTrafficPolicy().GetTls()
 		for _, settings := range rule.Spec.GetTrafficPolicy().GetPortLevelSettings() {
@@ -171,7 +177,7 @@ func encrypted(from cluster, way destination) bool {
 				tls = settings.GetTls()
 			}
 		}
-		return tls.GetMode() != networking.ClientTLSSettings_DISABLE
+		return rule.Namespace == entry.Namespace && tls.GetMode() == mode
 	})
 }
 

@@ -11,8 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// kubectl has its own kustomize, usually an older one. It must build the same, in
-// the same order.
+// kubectl's own kustomize, usually an older one, must build the same.
 func TestKubectlKustomize(t *testing.T) {
 	t.Parallel()
 
@@ -30,22 +29,23 @@ func TestKubectlKustomize(t *testing.T) {
 func TestSettings(t *testing.T) {
 	t.Parallel()
 
+	api := newAPIServer(t)
 	help := run(t, "go", "run", "./cmd/details", "--help")
-	for _, one := range workload(t, "offline/details-v2").Env {
+	for _, one := range workload(t, api, "offline/details-v2").Env {
 		assert.Regexp(t, `\b`+one.Name+`\b`, help)
 	}
 	help = run(t, "go", "run", "./cmd/books-emulator", "--help")
-	for _, arg := range workload(t, "offline/emulator").Args {
+	for _, arg := range workload(t, api, "offline/emulator").Args {
 		flag, _, _ := strings.Cut(arg, "=")
 		assert.Regexp(t, regexp.QuoteMeta(strings.TrimPrefix(flag, "-"))+`\b`, help)
 	}
 }
 
 // workload returns the only container of a folder's only Deployment.
-func workload(t *testing.T, folder string) corev1.Container {
+func workload(t *testing.T, api *apiServer, folder string) corev1.Container {
 	t.Helper()
 
-	decoded := load(t).decode(t.Context(), newAPIServer(t), []string{folder}, t.Errorf)
+	decoded := load(t).decode(t.Context(), api, []string{folder}, t.Errorf)
 	require.Len(t, all[*appsv1.Deployment](decoded), 1)
 	return all[*appsv1.Deployment](decoded)[0].Spec.Template.Spec.Containers[0]
 }

@@ -186,13 +186,14 @@ func checkBlocked(from cluster, report reporter) {
 		if len(all[*istionetworking.Sidecar](from))+len(all[*networkingv1.NetworkPolicy](from)) == 0 {
 			report("%s: without a mode, plain HTTP would leave", id(deployment))
 		}
-		file := all[*corev1.ConfigMap](from)[0]
 		mount := corev1.VolumeMount{Name: "hosts", MountPath: "/etc/hosts", SubPath: "hosts", ReadOnly: true}
 		volume := corev1.Volume{Name: "hosts"}
-		volume.ConfigMap = &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: file.Name}}
+		volume.ConfigMap = &corev1.ConfigMapVolumeSource{LocalObjectReference: corev1.LocalObjectReference{Name: "details-v2-hosts"}}
 		isMount := func(one corev1.VolumeMount) bool { return reflect.DeepEqual(one, mount) }
+		isFile := func(one *corev1.ConfigMap) bool { return one.Name == "details-v2-hosts" && one.Data["hosts"] == hosts }
 		isVolume := func(one corev1.Volume) bool { return reflect.DeepEqual(one, volume) }
-		if !slices.ContainsFunc(details.VolumeMounts, isMount) || !slices.ContainsFunc(pod.Volumes, isVolume) || file.Data["hosts"] != hosts {
+		if !slices.ContainsFunc(details.VolumeMounts, isMount) || !slices.ContainsFunc(pod.Volumes, isVolume) ||
+			!slices.ContainsFunc(all[*corev1.ConfigMap](from), isFile) {
 			report("%s: plain HTTP would leave while the pod terminates", id(deployment))
 		}
 		for _, entry := range all[*istionetworking.ServiceEntry](from) {

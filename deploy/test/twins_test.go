@@ -66,12 +66,9 @@ func withoutStandIn(from cluster, report reporter) map[string]string {
 			delete(pod.Annotations, annotation.SidecarUserVolumeMount.Name)
 			pod.Spec.HostAliases = nil
 			pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(one corev1.Volume) bool { return one.Name == "books-emulator-ca" })
-			pod.Spec.Containers[0].VolumeMounts = slices.DeleteFunc(pod.Spec.Containers[0].VolumeMounts, func(one corev1.VolumeMount) bool {
-				return one.Name == "books-emulator-ca"
-			})
-			pod.Spec.Containers[0].Env = slices.DeleteFunc(pod.Spec.Containers[0].Env, func(one corev1.EnvVar) bool {
-				return one.Name == "GOOGLE_BOOKS_CA_FILE"
-			})
+			details := &pod.Spec.Containers[0]
+			details.VolumeMounts = slices.DeleteFunc(details.VolumeMounts, func(one corev1.VolumeMount) bool { return one.Name == "books-emulator-ca" })
+			details.Env = slices.DeleteFunc(details.Env, func(one corev1.EnvVar) bool { return one.Name == "GOOGLE_BOOKS_CA_FILE" })
 		}
 		if len(one.GetAnnotations()) == 0 {
 			one.SetAnnotations(nil)
